@@ -1,0 +1,133 @@
+/* Constructors of the adapters that come with the library. */
+#ifndef AIPLAT_ADAPTERS_H
+#define AIPLAT_ADAPTERS_H
+
+#if defined(AIP_LAYER) && (AIP_LAYER < 4 || AIP_LAYER == 5)
+#error "infrastructure: not for this layer"
+#endif
+
+#include <aiplat/log.h>
+#include <aiplat/ports/cache.h>
+#include <aiplat/ports/catalog_repository.h>
+#include <aiplat/ports/job_repository.h>
+#include <aiplat/ports/llm.h>
+#include <aiplat/ports/loop.h>
+#include <aiplat/ports/queue.h>
+#include <aiplat/ports/random.h>
+
+AIP_BEGIN_DECLS
+
+/*
+ * A store is a job repository and a catalog repository on one database. Constructors return at
+ * once and connect in the background, again and again with back-off (0.1–5 s, jitter); operations
+ * wait for the connection until their deadline (default 5 s) and then fail with AIP_EUNAVAILABLE.
+ */
+struct aip_store {
+        struct aip_job_repository jobs;
+        struct aip_catalog_repository catalog;
+        /* Apply the migrations that are missing; safe when several processes do it at once. */
+        void (*migrate)(void *self, struct aip_op *op);
+        /* Ends every operation in flight (AIP_ECANCELLED) and the threads; then the loop may be freed.
+         * `op` is done when nothing of the store is left on the loop; the object is freed. */
+        void (*close)(void *self, struct aip_op *op);
+        void *self;
+};
+
+struct aip_store_options {
+        size_t self_size;
+        struct aip_loop loop;
+        const struct aip_log *log; /* borrowed for the store's life; may be NULL */
+        struct aip_random random;
+        const char *url;
+};
+
+/* url: postgresql://… or a libpq connection string. Opens a few connections, one of them to LISTEN. */
+AIP_API int aip_postgres_store_new(const struct aip_store_options *options,
+                                   struct aip_store *ret_store, aip_error **err);
+/* url: sqlite:///relative/path, sqlite:////absolute/path. WAL, synchronous=FULL; one write thread,
+ * one read thread. Changes by other processes are noticed within 250 ms. */
+AIP_API int aip_sqlite_store_new(const struct aip_store_options *options,
+                                 struct aip_store *ret_store, aip_error **err);
+/* Everything in this process's memory, gone with it: for tests, simulations and examples. */
+AIP_API int aip_memory_store_new(const struct aip_store_options *options,
+                                 struct aip_store *ret_store, aip_error **err);
+
+struct aip_queue_options {
+        size_t self_size;
+        struct aip_loop loop;
+        const struct aip_log *log;
+        struct aip_random random;
+        const char *url;
+        const char *task_queue;
+        const char *event_exchange;
+};
+
+struct aip_queue_handle {
+        struct aip_queue queue;
+        void (*close)(void *self, struct aip_op *op); /* as aip_store.close */
+        void *self;
+};
+
+/* Declares the durable quorum queue and the durable topic exchange when it connects. */
+AIP_API int aip_rabbitmq_queue_new(const struct aip_queue_options *options,
+                                   struct aip_queue_handle *ret_queue, aip_error **err);
+/* Tasks go to the consumer of the same process, through a bounded ring; events are dropped. */
+AIP_API int aip_memory_queue_new(const struct aip_queue_options *options,
+                                 struct aip_queue_handle *ret_queue, aip_error **err);
+
+struct aip_cache_options {
+        size_t self_size;
+        struct aip_loop loop;
+        const struct aip_log *log;
+        struct aip_random random;
+        const char *url;
+        size_t max_bytes; /* memory cache only: least recently used entries go first; 0: 64 MiB */
+};
+
+struct aip_cache_handle {
+        struct aip_cache cache;
+        void (*close)(void *self, struct aip_op *op);
+        void *self;
+};
+
+AIP_API int aip_redis_cache_new(const struct aip_cache_options *options,
+                                struct aip_cache_handle *ret_cache, aip_error **err);
+AIP_API int aip_memory_cache_new(const struct aip_cache_options *options,
+                                 struct aip_cache_handle *ret_cache, aip_error **err);
+
+/* Model providers over HTTP share one libcurl multi handle. */
+typedef struct aip_http_client aip_http_client;
+struct aip_http_client_options {
+        size_t self_size;
+        struct aip_loop loop;
+        const struct aip_log *log;
+        int32_t connect_timeout_ms;       /* default 10,000 */
+        int32_t max_connections_per_host; /* default 256; more calls wait for a free one */
+};
+#define AIP_HTTP_CLIENT_OPTIONS_INIT                                                               \
+        {                                                                                          \
+                sizeof(struct aip_http_client_options), {NULL, NULL}, NULL, 10000, 256             \
+        }
+AIP_API int aip_http_client_new(const struct aip_http_client_options *options,
+                                aip_http_client **ret_client, aip_error **err);
+/* No call may be in flight. */
+AIP_API void aip_http_client_free(aip_http_client *client);
+
+/* base_url is used where a configuration has none. The client is borrowed. */
+AIP_API int aip_openai_llm_new(aip_http_client *client, const char *base_url,
+                               struct aip_llm *ret_llm, aip_error **err);
+AIP_API int aip_anthropic_llm_new(aip_http_client *client, const char *base_url,
+                                  struct aip_llm *ret_llm, aip_error **err);
+
+/*
+ * The simulated provider: deterministic, no network. Its answers begin with "[simulated] ". What it
+ * does is told in the model name, as words joined by ",": "simulated", "echo" (answer the system
+ * and user messages), "latency=250" (ms), "tokens=100" (of output), "fail=provider_overloaded" (a kind
+ * of ports/llm.h), "failures=2" (only the first two calls of each job fail), "retry-after=50" (ms).
+ * Unknown words are ignored, so that any model's name may stand there.
+ */
+AIP_API int aip_simulated_llm_new(struct aip_loop loop, struct aip_llm *ret_llm, aip_error **err);
+
+AIP_END_DECLS
+
+#endif

@@ -1,0 +1,208 @@
+/*
+ * Port: where jobs are kept, with their outbox and the leases of their workers. PostgreSQL, SQLite
+ * and memory implement it. It speaks of jobs, never of SQL. For consumers: the application services;
+ * for implementers: every method below is required unless marked optional.
+ *
+ * All methods follow the rules of op.h. One operation is one job's concern (or one set); it is the
+ * adapter's business to gather what arrives while a batch is in flight into the next one. A
+ * transition and its outbox row are one transaction. Errors: AIP_EUNAVAILABLE (nothing happened, or
+ * it is not known whether it did: every method may be called again safely as its note says),
+ * AIP_ETIMEOUT likewise, AIP_ENOMEM, AIP_ELIMIT (the adapter's queue is full), AIP_EINVAL.
+ */
+#ifndef AIPLAT_PORTS_JOB_REPOSITORY_H
+#define AIPLAT_PORTS_JOB_REPOSITORY_H
+
+#if defined(AIP_LAYER) && AIP_LAYER < 2
+#error "domain: not for this layer"
+#endif
+
+#include <aiplat/job.h>
+#include <aiplat/op.h>
+
+AIP_BEGIN_DECLS
+
+#define AIP_STORE_BATCH_MAX          512  /* operations in one transaction */
+#define AIP_STORE_QUEUE_MAX          20000 /* operations waiting; beyond: AIP_ELIMIT */
+#define AIP_IDEMPOTENCY_KEY_MAX_BYTES 255
+
+/* Store a new job. Repeating it with the same id is harmless: it answers CREATED again. */
+enum aip_create_outcome {
+        AIP_CREATE_CREATED = 0,
+        AIP_CREATE_REPLAYED,  /* the key was used before with the same fingerprint */
+        AIP_CREATE_KEY_REUSED /* the key was used before with another fingerprint */
+};
+
+struct aip_job_create {
+        struct aip_op op;
+        const aip_job *job;             /* QUEUED, version 1 */
+        struct aip_str idempotency_key; /* empty: none */
+        uint64_t fingerprint[2];        /* of the request, with the key */
+        enum aip_create_outcome ret_outcome;
+        struct aip_id ret_job_id; /* the first job's when replayed */
+        enum aip_job_status ret_status;
+        struct aip_transition ret_transition; /* with outbox_id, when CREATED */
+};
+
+struct aip_job_fetch {
+        struct aip_op op;
+        struct aip_id id;
+        aip_job *ret_job; /* NULL: no such job */
+};
+
+/* Newest first (by id, which sorts by time). */
+#define AIP_JOB_LIST_MAX 1000
+struct aip_job_list {
+        struct aip_op op;
+        uint32_t status_mask;         /* 1u << status; 0: every */
+        struct aip_str config_name;   /* empty: every */
+        struct aip_str template_name; /* empty: every */
+        int64_t created_from_us;      /* 0: no bound; inclusive */
+        int64_t created_until_us;     /* 0: no bound; exclusive */
+        struct aip_id before;         /* only ids below this one; nil: from the newest */
+        uint32_t limit;               /* 1–AIP_JOB_LIST_MAX */
+        aip_job **ret_jobs;           /* array (free()) of jobs, owned by caller */
+        size_t ret_n;
+        int ret_has_more;
+};
+
+enum aip_cancel_outcome {
+        AIP_CANCEL_CANCELLED = 0,
+        AIP_CANCEL_ALREADY_ENDED,
+        AIP_CANCEL_NOT_FOUND
+};
+
+struct aip_job_cancellation {
+        struct aip_op op;
+        struct aip_id id;
+        enum aip_cancel_outcome ret_outcome;
+        enum aip_job_status ret_status;       /* after the call */
+        struct aip_transition ret_transition; /* when CANCELLED */
+};
+
+/*
+ * Claim: QUEUED and due → PROCESSING for a worker session. The session's lease is created or
+ * renewed in the same transaction; a session that was lost (see heartbeat) claims nothing and gets
+ * AIP_ESTATE. With n_ids > 0 only those ids; with 0, the longest due ones that have been due for
+ * at least `min_due_ms` (locked rows are skipped). Repeating it claims others: what an unanswered
+ * claim took comes back when its lease expires or at the next heartbeat (ret_unknown).
+ */
+struct aip_job_claim {
+        struct aip_op op;
+        struct aip_id session;
+        int64_t lease_ms;
+        const struct aip_id *ids;
+        size_t n_ids;
+        int64_t min_due_ms;
+        size_t limit;        /* jobs at most; ≤ AIP_STORE_BATCH_MAX */
+        aip_job **ret_jobs;  /* array (free()) of jobs in PROCESSING, owned by caller */
+        struct aip_transition *ret_transitions; /* array (free()), one a job */
+        size_t ret_n;        /* ids that could not be claimed are simply not there */
+};
+
+/*
+ * Record the end of an attempt under the fence: `job` has been moved by aip_job_complete, _fail or
+ * _release; the store records it only if its copy is still PROCESSING with version job.version - 1.
+ * Repeating it is harmless: it answers RECORDED or STALE, and changes nothing twice.
+ */
+enum aip_finish_outcome {
+        AIP_FINISH_RECORDED = 0,
+        AIP_FINISH_STALE /* the job was cancelled, taken over, or ended: the result is dropped */
+};
+
+struct aip_job_finish {
+        struct aip_op op;
+        const aip_job *job;
+        struct aip_transition transition; /* from the move; the store sets its outbox_id */
+        enum aip_finish_outcome ret_outcome;
+};
+
+/* What a worker believes it is running. */
+struct aip_fence {
+        struct aip_id job_id;
+        int64_t version; /* after the claim */
+};
+
+/* Renew the session's lease (one row a process, whatever the number of jobs) and reconcile. */
+struct aip_heartbeat {
+        struct aip_op op;
+        struct aip_id session;
+        int64_t lease_ms;
+        const struct aip_fence *running;
+        size_t n_running;
+        int ret_is_lost;           /* the lease had expired and was taken away: stop every run, start a
+                                    * new session */
+        struct aip_id *ret_gone;   /* array (free()): running ones that are not ours any more */
+        size_t ret_n_gone;
+        struct aip_fence *ret_unknown; /* array (free()): PROCESSING under this session but not in
+                                        * `running`: claims whose answer was lost. Hand them back. */
+        size_t ret_n_unknown;
+};
+
+/* Hand jobs back by fence: PROCESSING → QUEUED, the attempt not counted. Also ends the session when
+ * `is_leaving`. Stale fences are ignored. */
+struct aip_release {
+        struct aip_op op;
+        struct aip_id session;
+        const struct aip_fence *fences;
+        size_t n_fences;
+        int is_leaving;
+        struct aip_transition *ret_transitions; /* array (free()) */
+        size_t ret_n;
+};
+
+/* Housekeeping: each is safe to run in any number of processes at once (locked rows are skipped). */
+struct aip_chores {
+        struct aip_op op;
+        size_t limit;                           /* of transitions or rows */
+        int64_t min_age_ms;                     /* sweep only */
+        struct aip_transition *ret_transitions; /* array (free()): to be published by the caller */
+        size_t ret_n;
+        int64_t ret_next_ms; /* promote only: until the next delayed job is due; -1: none known */
+};
+
+/* Calls from the store, on the loop thread. Fields may be NULL. Ids are borrowed for the call. They
+ * are hints: some may be missing after a lost connection (then `on_connected` comes), some may be
+ * repeated. */
+struct aip_store_watcher {
+        void (*on_jobs_ended)(struct aip_store_watcher *watcher, const struct aip_id *ids, size_t n);
+        void (*on_jobs_cancelled)(struct aip_store_watcher *watcher, const struct aip_id *ids,
+                                  size_t n);
+        void (*on_catalog_changed)(struct aip_store_watcher *watcher);
+        void (*on_connected)(struct aip_store_watcher *watcher); /* watching (again): look at everything */
+        struct aip_store_watcher *next;                          /* the store's */
+};
+
+struct aip_job_repository_ops {
+        size_t self_size;
+        const char *name; /* "postgres"; static */
+        void (*create)(void *self, struct aip_job_create *create);
+        void (*fetch)(void *self, struct aip_job_fetch *fetch);
+        void (*list)(void *self, struct aip_job_list *list);
+        void (*cancel)(void *self, struct aip_job_cancellation *cancellation);
+        void (*claim)(void *self, struct aip_job_claim *claim);
+        void (*finish)(void *self, struct aip_job_finish *finish);
+        void (*heartbeat)(void *self, struct aip_heartbeat *heartbeat);
+        void (*release)(void *self, struct aip_release *release);
+        /* Delayed jobs (run_at was in the future) whose time has come: DUE transitions. */
+        void (*promote)(void *self, struct aip_chores *chores);
+        /* Jobs of sessions whose lease expired: aip_job_lose_worker. Ends the sessions. */
+        void (*recover)(void *self, struct aip_chores *chores);
+        /* Outbox rows that nobody touched for min_age_ms: touched, returned, not removed. */
+        void (*sweep)(void *self, struct aip_chores *chores);
+        /* Remove published rows; unknown ids are ignored. `op` owns nothing of `outbox_ids`. */
+        void (*forget)(void *self, struct aip_op *op, const int64_t *outbox_ids, size_t n);
+        /* One round trip. */
+        void (*ping)(void *self, struct aip_op *op);
+        /* Watchers are called until unwatched. */
+        void (*watch)(void *self, struct aip_store_watcher *watcher);
+        void (*unwatch)(void *self, struct aip_store_watcher *watcher);
+};
+
+struct aip_job_repository {
+        const struct aip_job_repository_ops *ops;
+        void *self;
+};
+
+AIP_END_DECLS
+
+#endif
