@@ -1,0 +1,128 @@
+/*
+ * Job service: the use cases of the jobs context. Submit, read, wait, list, cancel. The gateway is a
+ * thin HTTP layer over it, and a C program may use it directly (examples/submit_and_wait.c).
+ * Loop thread only; all operations follow op.h.
+ */
+#ifndef AIPLAT_JOB_SERVICE_H
+#define AIPLAT_JOB_SERVICE_H
+
+#if defined(AIP_LAYER) && AIP_LAYER < 3
+#error "application: not for this layer"
+#endif
+
+#include <aiplat/catalog_service.h>
+#include <aiplat/log.h>
+#include <aiplat/outbox_relay.h>
+#include <aiplat/ports/cache.h>
+#include <aiplat/ports/job_repository.h>
+#include <aiplat/ports/random.h>
+
+AIP_BEGIN_DECLS
+
+typedef struct aip_job_service aip_job_service;
+
+struct aip_job_service_options {
+        size_t self_size;
+        struct aip_loop loop;
+        const struct aip_log *log; /* borrowed for the service's life; may be NULL */
+        struct aip_random random;
+        struct aip_job_repository jobs;
+        struct aip_cache cache;       /* ops NULL: none */
+        aip_catalog_service *catalog; /* borrowed */
+        aip_outbox_relay *relay;      /* borrowed */
+        int32_t cache_ttl_s;
+};
+
+AIP_API int aip_job_service_new(const struct aip_job_service_options *options,
+                                aip_job_service **ret_service, aip_error **err);
+/* Waiting reads end with AIP_ECANCELLED at once; other operations must have ended before. */
+AIP_API void aip_job_service_end_waits(aip_job_service *service);
+AIP_API void aip_job_service_free(aip_job_service *service);
+
+/*
+ * Accept a job. Errors: AIP_EINVAL (the field is named), AIP_ENOTFOUND (an unknown or inactive
+ * configuration, or an unknown template or a variable it needs: named), AIP_ECONFLICT (the
+ * idempotency key was used with another request), AIP_EUNAVAILABLE, AIP_ELIMIT. On success the job is
+ * durable. After AIP_EUNAVAILABLE or AIP_ETIMEOUT it may or may not be: send it again with the same
+ * idempotency key.
+ */
+struct aip_job_submit {
+        struct aip_op op;
+        struct aip_job_spec spec;       /* self_size and defaults by AIP_JOB_SPEC_INIT */
+        struct aip_str idempotency_key; /* empty: none; at most 255 bytes, printable ASCII */
+        int64_t delay_ms;               /* added to now when spec.run_at_us is 0 */
+        struct aip_id ret_job_id;
+        enum aip_job_status ret_status;
+        int ret_is_replay; /* the key had been used for the same request: the first job's answer */
+        /* the service's */
+        struct aip_job_create create;
+        aip_job *job;
+        aip_job_service *service;
+};
+AIP_API void aip_job_service_submit(aip_job_service *service, struct aip_job_submit *submit);
+
+/* Read a job from the store; with wait_ms > 0 hold the answer until it ends or the time is over
+ * (then the answer is the job as it stands). */
+struct aip_job_read {
+        struct aip_op op;
+        struct aip_id id;
+        int64_t wait_ms;  /* 0–3,600,000 */
+        aip_job *ret_job; /* owned by caller; NULL: no such job */
+        /* the service's */
+        struct aip_job_fetch fetch;
+        struct aip_timer timer;
+        int64_t wait_until_ms;
+        struct aip_job_read *next_waiter, *previous_waiter;
+        aip_job_service *service;
+        int state;
+};
+AIP_API void aip_job_service_read(aip_job_service *service, struct aip_job_read *read);
+
+/* The same as the JSON document that HTTP clients get; ended jobs come from the cache when it has
+ * them. ret_view is initialised by the service and deinitialised by the caller, also on failure. */
+struct aip_job_view {
+        struct aip_op op;
+        struct aip_id id;
+        int64_t wait_ms;
+        int ret_is_found;
+        struct aip_buf ret_view;
+        /* the service's */
+        struct aip_job_read read;
+        struct aip_cache_get cache_get;
+        char cache_key[48];
+        aip_job_service *service;
+};
+AIP_API void aip_job_service_view(aip_job_service *service, struct aip_job_view *view);
+/* Give up waiting (the client has gone): the operation ends soon, with AIP_ECANCELLED or its answer. */
+AIP_API void aip_job_service_view_cancel(struct aip_job_view *view);
+
+/* List and cancel go to the store as they are; see ports/job_repository.h. */
+AIP_API void aip_job_service_list(aip_job_service *service, struct aip_job_list *list);
+
+struct aip_job_cancel {
+        struct aip_op op;
+        struct aip_id id;
+        enum aip_cancel_outcome ret_outcome;
+        enum aip_job_status ret_status;
+        /* the service's */
+        struct aip_job_cancellation cancellation;
+        aip_job_service *service;
+};
+AIP_API void aip_job_service_cancel(aip_job_service *service, struct aip_job_cancel *cancel);
+
+/*
+ * The job as JSON: job_id, status, result, error, created_at, updated_at as the first API had them,
+ * and prompt, config_name, template_name, graph_name, variables, metadata, attempt, max_attempts,
+ * error_code, provider, model_name, usage {input_tokens, output_tokens}, run_at, started_at,
+ * finished_at, trace_id. Times are RFC 3339 UTC with microseconds. Members without a value are null.
+ */
+AIP_API int aip_job_view_print(const aip_job *job, struct aip_buf *out, aip_error **err);
+
+/* Append a wall-clock time as RFC 3339 UTC: 2024-01-15T10:30:00.000000Z; and read any RFC 3339 time
+ * (offset required, up to nine fraction digits). */
+AIP_API int aip_time_print(int64_t wall_us, struct aip_buf *out, aip_error **err);
+AIP_API int aip_time_parse(struct aip_str text, int64_t *ret_wall_us, aip_error **err);
+
+AIP_END_DECLS
+
+#endif

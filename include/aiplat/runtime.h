@@ -1,0 +1,80 @@
+/*
+ * Runtime: the composition root. Picks adapters by the URLs of the settings, wires them to the
+ * services, and takes everything down again in the right order. The programs in bin/ are thin
+ * wrappers around it; a C program that wants the whole platform in-process uses it the same way.
+ *
+ *     aip_settings *settings; aip_runtime *runtime;
+ *     aip_settings_load(&source, &settings, &err);
+ *     aip_runtime_new(settings, &options, &runtime, &err);
+ *     aip_runtime_start_worker(runtime, &err);
+ *     struct aip_job_submit submit = {…};
+ *     aip_job_service_submit(aip_runtime_jobs(runtime), &submit);
+ *     aip_runtime_run_until(runtime, &submit.op);
+ */
+#ifndef AIPLAT_RUNTIME_H
+#define AIPLAT_RUNTIME_H
+
+#if defined(AIP_LAYER) && AIP_LAYER < 6
+#error "runtime: not for this layer"
+#endif
+
+#include <aiplat/adapters.h>
+#include <aiplat/http_server.h>
+#include <aiplat/job_service.h>
+#include <aiplat/llm_registry.h>
+#include <aiplat/loops.h>
+#include <aiplat/processing_service.h>
+#include <aiplat/settings.h>
+
+AIP_BEGIN_DECLS
+
+typedef struct aip_runtime aip_runtime;
+
+struct aip_runtime_options {
+        size_t self_size;
+        struct aip_log log;    /* copied */
+        const char *component; /* "gateway", "worker" …: how the program calls itself in logs */
+};
+
+/*
+ * Makes the loop, the store, the queue, the cache and the services. Nothing is connected yet when it
+ * returns, and servers need not be up. With settings.migrate the store is migrated as soon as it is
+ * reachable; services wait for that. `settings` is borrowed for the runtime's life.
+ */
+AIP_API int aip_runtime_new(const aip_settings *settings,
+                            const struct aip_runtime_options *options, aip_runtime **ret_runtime,
+                            aip_error **err);
+
+/* Parts, borrowed. */
+AIP_API aip_uv_loop *aip_runtime_uv_loop(aip_runtime *runtime);
+AIP_API struct aip_loop aip_runtime_loop(aip_runtime *runtime);
+AIP_API const struct aip_log *aip_runtime_log(aip_runtime *runtime);
+AIP_API struct aip_store *aip_runtime_store(aip_runtime *runtime);
+AIP_API struct aip_queue aip_runtime_queue(aip_runtime *runtime);
+AIP_API struct aip_cache aip_runtime_cache(aip_runtime *runtime);
+AIP_API aip_job_service *aip_runtime_jobs(aip_runtime *runtime);
+AIP_API aip_catalog_service *aip_runtime_catalog(aip_runtime *runtime);
+/* Register providers of your own here, before the worker starts. */
+AIP_API aip_llm_registry *aip_runtime_llms(aip_runtime *runtime);
+
+/* Take part as a worker, as an HTTP gateway, or as both. */
+AIP_API int aip_runtime_start_worker(aip_runtime *runtime, aip_error **err);
+AIP_API int aip_runtime_start_gateway(aip_runtime *runtime, aip_error **err);
+/* The port the gateway listens on; 0 without one. */
+AIP_API int32_t aip_runtime_gateway_port(const aip_runtime *runtime);
+
+/* Run the loop until `op` (started by the caller, whose `done` is set by this call) is done. Not to be
+ * called from within the loop. */
+AIP_API void aip_runtime_run_until(aip_runtime *runtime, struct aip_op *op);
+
+/* Run until SIGTERM, SIGINT or aip_runtime_stop(), then drain. A second signal ends the process at
+ * once with status 1. Returns 0 after a whole drain, AIP_ETIMEOUT when something had to be left. */
+AIP_API int aip_runtime_run(aip_runtime *runtime, aip_error **err);
+AIP_API void aip_runtime_stop(aip_runtime *runtime); /* loop thread */
+
+/* Drains whatever still runs, closes everything, frees. Accepts NULL. */
+AIP_API void aip_runtime_free(aip_runtime *runtime);
+
+AIP_END_DECLS
+
+#endif
