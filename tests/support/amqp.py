@@ -76,6 +76,14 @@ class Connection:
         length = args[0]
         return struct.unpack_from(">II", args, 1 + length)
 
+    def delete_queue(self, name):
+        self._send(1, 50, 40, struct.pack(">H", 0) + _short(name) + b"\x00")
+        self._wait(50, 41)
+
+    def delete_exchange(self, name):
+        self._send(1, 40, 20, struct.pack(">H", 0) + _short(name) + b"\x00")
+        self._wait(40, 21)
+
     def listen(self, exchange, key="#", exchange_type="topic"):
         """Binds a queue of our own to an exchange (declared if need be) and consumes it."""
         declare = struct.pack(">H", 0) + _short(exchange) + _short(exchange_type) + b"\x02"
