@@ -68,7 +68,8 @@ def test_the_same_bodies_on_real_servers(served):
     assert served.sql("SELECT count(*) FROM outbox") == [["0"]]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/jobs", "/v1/jobs/1/2/3", "/v1/job", "/%00", "/v1/jobs%2f"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v2/jobs", "/v1/jobs/1/2/3", "/v1/job", "/%00",
+                                  "/v1/jobs%2f"])
 def test_unknown_routes_are_404(running_dev, path):
     answer = running_dev.api.get(path)
     assert answer.status == 404 and answer.json()["code"], answer
@@ -76,7 +77,8 @@ def test_unknown_routes_are_404(running_dev, path):
 
 @pytest.mark.parametrize("method, path, allowed", [
     ("DELETE", "/v1/jobs", {"GET", "POST"}), ("PUT", "/v1/jobs", {"GET", "POST"}),
-    ("POST", "/health", {"GET"}), ("POST", "/v1/jobs/550e8400-e29b-41d4-a716-446655440000", {"GET"}),
+    ("POST", "/health", {"GET"}),
+    ("POST", "/v1/jobs/550e8400-e29b-41d4-a716-446655440000", {"GET"}),
     ("GET", "/v1/jobs/550e8400-e29b-41d4-a716-446655440000/cancel", {"POST"}),
     ("PATCH", "/openapi.yaml", {"GET"})])
 def test_wrong_methods_are_405_and_tell_the_right_ones(running_dev, method, path, allowed):
@@ -85,7 +87,8 @@ def test_wrong_methods_are_405_and_tell_the_right_ones(running_dev, method, path
     assert allowed <= {name.strip() for name in answer.headers["allow"].split(",")}
 
 
-@pytest.mark.parametrize("job_id", ["x", "550e8400", "550e8400-e29b-41d4-a716-44665544000g", "%ff", "'"])
+@pytest.mark.parametrize("job_id", ["x", "550e8400", "550e8400-e29b-41d4-a716-44665544000g",
+                                    "%ff", "'"])
 def test_a_malformed_id_is_no_job(running_dev, job_id):
     assert running_dev.api.get(f"/v1/jobs/{job_id}").status in (400, 404, 422)
 

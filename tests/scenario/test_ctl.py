@@ -1,0 +1,109 @@
+"""aiplatctl as an operator types it."""
+
+import json
+
+import pytest
+
+
+def test_run_answers_a_prompt_and_exits(dev, model_server):
+    model_server.rules({"text": "Bits in a quiet row"})
+    done = dev.ctl("run", "Write a haiku")
+    assert done.returncode == 0 and "Bits in a quiet row" in done.stdout
+
+
+def test_run_without_a_key_says_that_it_is_simulated(dev):
+    done = dev.ctl("run", "hello", OPENAI_API_KEY=None, ANTHROPIC_API_KEY=None)
+    assert done.returncode == 0 and "simulated" in (done.stdout + done.stderr).lower()
+
+
+def test_run_that_fails_exits_otherwise(dev, model_server):
+    model_server.rules({"status": 401})
+    done = dev.ctl("run", "hello")
+    assert done.returncode not in (0, -6, -11)
+    assert "caller_authentication" in done.stderr + done.stdout
+
+
+def test_a_job_from_submit_to_status(site):
+    submitted = site.ctl("submit", "What is C?", "--json")
+    assert submitted.returncode == 0, submitted.stderr
+    job_id = json.loads(submitted.stdout)["job_id"]
+    waited = site.ctl("wait", job_id, "--json")
+    assert waited.returncode == 0 and json.loads(waited.stdout)["status"] == "COMPLETED"
+    status = json.loads(site.ctl("status", job_id, "--json").stdout)
+    assert status["result"].endswith("What is C?") and site.api.job(job_id) == status
+    assert job_id in site.ctl("list").stdout
+
+
+def test_the_prompt_can_come_from_stdin(site, model_server):
+    submitted = site.ctl("submit", "-", "--json", stdin="line one\nline two\n")
+    job = site.api.wait(json.loads(submitted.stdout)["job_id"])
+    assert job["prompt"].rstrip("\n") == "line one\nline two"
+
+
+def test_cancel(site, model_server):
+    model_server.rules({"hang": True})
+    job_id = site.api.submit("stop me")
+    model_server.wait_calls(1)
+    assert site.ctl("cancel", job_id).returncode == 0
+    assert site.api.wait(job_id)["status"] == "CANCELLED"
+    assert site.ctl("wait", job_id).returncode != 0
+
+
+def test_an_unknown_job_is_an_error(site):
+    done = site.ctl("status", "550e8400-e29b-41d4-a716-446655440000")
+    assert done.returncode not in (0, -6, -11) and done.stderr and not done.stdout
+
+
+def test_configurations(site, model_server):
+    assert "default-smart" in site.ctl("config", "list").stdout
+    done = site.ctl("config", "set", "mine", "--provider", "openai", "--model", "gpt-mine",
+                    "--api-key-env", "OPENAI_API_KEY", "--temperature", "0.1")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(site.ctl("config", "show", "mine", "--json").stdout)
+    assert (shown["model_name"], shown["temperature"]) == ("gpt-mine", 0.1)
+    import time
+    time.sleep(0.6)
+    site.api.run("x", config_name="mine")
+    assert model_server.calls()[0]["model"] == "gpt-mine"
+    assert site.ctl("config", "delete", "mine").returncode == 0
+    assert site.ctl("config", "show", "mine").returncode != 0
+    assert site.ctl("config", "set", "bad", "--provider", "openai", "--model", "m",
+                    "--temperature", "9").returncode != 0
+
+
+def test_templates(site, model_server):
+    done = site.ctl("template", "set", "curt", "--content", "Be curt.")
+    assert done.returncode == 0, done.stderr
+    assert "curt" in site.ctl("template", "list").stdout
+    assert "Be curt." in site.ctl("template", "show", "curt").stdout
+    assert site.ctl("template", "delete", "curt").returncode == 0
+
+
+def test_health(site):
+    assert site.ctl("health").returncode == 0
+
+
+def test_health_of_a_site_without_a_database(served):
+    done = served.ctl("health", DATABASE_URL="postgresql://nobody@127.0.0.1:1/x")
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("command", [
+    [], ["submit"], ["status"], ["wait"], ["list"], ["cancel"], ["run"], ["dev"], ["migrate"],
+    ["config"], ["template"], ["health"], ["completion"]])
+def test_help(dev, command):
+    done = dev.ctl(*command, "--help")
+    assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["explode"], ["list", "--explode"], ["status"], ["run"],
+                                       ["config", "explode"], ["submit", ""]])
+def test_wrong_usage_is_told_on_stderr(dev, arguments):
+    done = dev.ctl(*arguments)
+    assert done.returncode not in (0, -6, -11) and done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(dev, shell):
+    done = dev.ctl("completion", shell)
+    assert done.returncode == 0 and "submit" in done.stdout and "template" in done.stdout
