@@ -1,6 +1,6 @@
 /*
- * Catalog service: keeps the current snapshot of configurations and templates. It loads once the
- * store is reachable, again whenever the store says that something changed or that the connection is
+ * Catalog service: keeps the current snapshot of configurations and templates. It loads when
+ * it is started, again whenever the store says that something changed or that the connection is
  * new, and compares revisions every few seconds besides; the new snapshot replaces the old one at
  * once, and whoever holds the old one keeps it until he is done. Loop thread only.
  */
@@ -30,6 +30,8 @@ struct aip_catalog_service_options {
 
 AIP_API int aip_catalog_service_new(const struct aip_catalog_service_options *options,
                                     aip_catalog_service **ret_service, aip_error **err);
+/* Begin to load: when the store's schema is there. */
+AIP_API void aip_catalog_service_start(aip_catalog_service *service);
 /* Stops watching and ends waits; `op` is done when nothing is in flight any more and the service is
  * freed. */
 AIP_API void aip_catalog_service_close(aip_catalog_service *service, struct aip_op *op);

@@ -26,6 +26,9 @@ AIP_API void aip_id_source_init(struct aip_id_source *source, struct aip_random 
 /* `now_us`: wall clock, microseconds since 1970. */
 AIP_API struct aip_id aip_id_next(struct aip_id_source *source, int64_t now_us);
 
+/* The UUID version 5 (SHA-1) of a name in a space: the same for the same input, always. */
+AIP_API struct aip_id aip_id_from_name(const struct aip_id *space, struct aip_str name);
+
 /* Any UUID in the canonical 8-4-4-4-12 form, either case. AIP_EINVAL otherwise. */
 AIP_API int aip_id_parse(struct aip_str text, struct aip_id *ret_id, aip_error **err);
 /* Lower case. Returns `ret_text`. */

@@ -26,6 +26,9 @@ struct aip_op {
         struct aip_task task;
         struct aip_op *next, *previous;
         void *impl;
+
+        /* the caller's own, untouched by everybody else */
+        void *user;
 };
 
 /* For adapters: finish `op` from the loop thread; `err` (NULL: success) is consumed always.

@@ -35,6 +35,9 @@ struct aip_outbox_relay_options {
 AIP_API int aip_outbox_relay_new(const struct aip_outbox_relay_options *options,
                                  aip_outbox_relay **ret_relay, aip_error **err);
 
+/* Begin the chores: when the store's schema is there. */
+AIP_API void aip_outbox_relay_start(aip_outbox_relay *relay);
+
 /* Publish a committed transition soon. Copies it. Never fails: what cannot be held is swept later. */
 AIP_API void aip_outbox_relay_push(aip_outbox_relay *relay,
                                    const struct aip_transition *transition);

@@ -7,6 +7,7 @@
  *     aip_settings_load(&source, &settings, &err);
  *     aip_runtime_new(settings, &options, &runtime, &err);
  *     aip_runtime_start_worker(runtime, &err);
+ *     aip_runtime_wait_ready(runtime, 10000, &err);
  *     struct aip_job_submit submit = {…};
  *     aip_job_service_submit(aip_runtime_jobs(runtime), &submit);
  *     aip_runtime_run_until(runtime, &submit.op);
@@ -56,6 +57,10 @@ AIP_API aip_job_service *aip_runtime_jobs(aip_runtime *runtime);
 AIP_API aip_catalog_service *aip_runtime_catalog(aip_runtime *runtime);
 /* Register providers of your own here, before the worker starts. */
 AIP_API aip_llm_registry *aip_runtime_llms(aip_runtime *runtime);
+
+/* Run the loop until the store is migrated and the catalog is loaded, so that jobs can be submitted;
+ * AIP_EUNAVAILABLE with the reason when that takes longer than timeout_ms. */
+AIP_API int aip_runtime_wait_ready(aip_runtime *runtime, int64_t timeout_ms, aip_error **err);
 
 /* Take part as a worker, as an HTTP gateway, or as both. */
 AIP_API int aip_runtime_start_worker(aip_runtime *runtime, aip_error **err);

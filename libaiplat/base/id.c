@@ -51,6 +51,14 @@ struct aip_id aip_id_next(struct aip_id_source *source, int64_t now_us)
         return id;
 }
 
+struct aip_id aip_id_from_name(const struct aip_id *space, struct aip_str name)
+{
+        struct aip_id id;
+
+        uuid_generate_sha1(id.bytes, space->bytes, name.p ? name.p : "", name.n);
+        return id;
+}
+
 int aip_id_parse(struct aip_str text, struct aip_id *ret_id, aip_error **err)
 {
         char copy[AIP_ID_TEXT_BYTES];
