@@ -95,7 +95,12 @@ AIP_API int aip_redis_cache_new(const struct aip_cache_options *options,
 AIP_API int aip_memory_cache_new(const struct aip_cache_options *options,
                                  struct aip_cache_handle *ret_cache, aip_error **err);
 
-/* Model providers over HTTP share one libcurl multi handle. */
+/*
+ * Model providers over HTTP share one client: one libcurl multi handle, HTTP/2 where an https server
+ * offers it, kept connections otherwise. Certificates are verified, redirects are not followed, and
+ * proxies named in the environment (https_proxy …) are not used: a call goes where its configuration
+ * says.
+ */
 typedef struct aip_http_client aip_http_client;
 struct aip_http_client_options {
         size_t self_size;
@@ -103,10 +108,11 @@ struct aip_http_client_options {
         const struct aip_log *log;
         int32_t connect_timeout_ms;       /* default 10,000 */
         int32_t max_connections_per_host; /* default 256; more calls wait for a free one */
+        const char *ca_file; /* PEM bundle of the authorities to trust; NULL: the system's */
 };
 #define AIP_HTTP_CLIENT_OPTIONS_INIT                                                               \
         {                                                                                          \
-                sizeof(struct aip_http_client_options), {NULL, NULL}, NULL, 10000, 256             \
+                sizeof(struct aip_http_client_options), {NULL, NULL}, NULL, 10000, 256, NULL       \
         }
 AIP_API int aip_http_client_new(const struct aip_http_client_options *options,
                                 aip_http_client **ret_client, aip_error **err);

@@ -81,7 +81,9 @@ struct aip_llm_call {
         /* result */
         struct aip_llm_answer ret_answer;
         int32_t ret_tries; /* requests sent */
-        void *impl;        /* the adapter's */
+        /* the adapter's, from the call until `done` */
+        void *impl;
+        struct aip_timer timer;
 };
 
 struct aip_llm_ops {
