@@ -25,7 +25,8 @@ AIP_BEGIN_DECLS
 #define AIP_STORE_QUEUE_MAX          20000 /* operations waiting; beyond: AIP_ELIMIT */
 #define AIP_IDEMPOTENCY_KEY_MAX_BYTES 255
 
-/* Store a new job. Repeating it with the same id is harmless: it answers CREATED again. */
+/* Store a new job. Repeating it with the same id is harmless: it answers CREATED again, with the
+ * job's present status, and changes nothing (outbox_id is then 0 or that of the first time). */
 enum aip_create_outcome {
         AIP_CREATE_CREATED = 0,
         AIP_CREATE_REPLAYED,  /* the key was used before with the same fingerprint */
@@ -38,8 +39,8 @@ struct aip_job_create {
         struct aip_str idempotency_key; /* empty: none */
         uint64_t fingerprint[2];        /* of the request, with the key */
         enum aip_create_outcome ret_outcome;
-        struct aip_id ret_job_id; /* the first job's when replayed */
-        enum aip_job_status ret_status;
+        struct aip_id ret_job_id; /* the first job's when the key was used before */
+        enum aip_job_status ret_status; /* of that job, now */
         struct aip_transition ret_transition; /* with outbox_id, when CREATED */
 };
 
@@ -122,7 +123,8 @@ struct aip_fence {
         int64_t version; /* after the claim */
 };
 
-/* Renew the session's lease (one row a process, whatever the number of jobs) and reconcile. */
+/* Renew the session's lease (one row a process, whatever the number of jobs) and reconcile. A
+ * session that the store has never seen is an idle worker's, not a lost one, while n_running is 0. */
 struct aip_heartbeat {
         struct aip_op op;
         struct aip_id session;
@@ -138,8 +140,9 @@ struct aip_heartbeat {
         size_t ret_n_unknown;
 };
 
-/* Hand jobs back by fence: PROCESSING → QUEUED, the attempt not counted. Also ends the session when
- * `is_leaving`. Stale fences are ignored. */
+/* Hand jobs back by fence: PROCESSING → QUEUED, the attempt not counted. Stale fences are ignored.
+ * With `is_leaving` the session ends too (as if lost: it can claim no more), and what else is
+ * PROCESSING under it, claims whose answer never arrived, is handed back as well. */
 struct aip_release {
         struct aip_op op;
         struct aip_id session;
@@ -160,10 +163,11 @@ struct aip_chores {
         int64_t ret_next_ms; /* promote only: until the next delayed job is due; -1: none known */
 };
 
-/* Calls from the store, on the loop thread. Fields may be NULL. Ids are borrowed for the call. They
- * are hints: some may be missing after a lost connection (then `on_connected` comes), some may be
- * repeated. */
+/* Calls from the store, on the loop thread, never from inside a call to it. Fields may be NULL. Ids
+ * are borrowed for the call. They are hints: some may be missing after a lost connection (then
+ * `on_connected` comes), some may be repeated. */
 struct aip_store_watcher {
+        /* COMPLETED, FAILED or CANCELLED. */
         void (*on_jobs_ended)(struct aip_store_watcher *watcher, const struct aip_id *ids, size_t n);
         void (*on_jobs_cancelled)(struct aip_store_watcher *watcher, const struct aip_id *ids,
                                   size_t n);
@@ -183,7 +187,8 @@ struct aip_job_repository_ops {
         void (*finish)(void *self, struct aip_job_finish *finish);
         void (*heartbeat)(void *self, struct aip_heartbeat *heartbeat);
         void (*release)(void *self, struct aip_release *release);
-        /* Delayed jobs (run_at was in the future) whose time has come: DUE transitions. */
+        /* Delayed jobs (QUEUED by a transition that was not runnable) whose time has come: a DUE
+         * transition each, with the job's version as it is. */
         void (*promote)(void *self, struct aip_chores *chores);
         /* Jobs of sessions whose lease expired: aip_job_lose_worker. Ends the sessions. */
         void (*recover)(void *self, struct aip_chores *chores);
@@ -193,7 +198,7 @@ struct aip_job_repository_ops {
         void (*forget)(void *self, struct aip_op *op, const int64_t *outbox_ids, size_t n);
         /* One round trip. */
         void (*ping)(void *self, struct aip_op *op);
-        /* Watchers are called until unwatched. */
+        /* Watchers are called until unwatched; first on_connected, as soon as changes are heard. */
         void (*watch)(void *self, struct aip_store_watcher *watcher);
         void (*unwatch)(void *self, struct aip_store_watcher *watcher);
 };
