@@ -10,6 +10,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -26,6 +27,7 @@ import servers as server_kinds  # noqa: E402
 
 pytest.register_assert_rewrite("checker")
 
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _redis_databases = itertools.count(1)
 _shared_sites = []
 
@@ -73,7 +75,8 @@ class Site:
         self.programs = []
         self.keys = {"OPENAI_API_KEY": f"sk-openai-{secrets.token_hex(12)}",
                      "ANTHROPIC_API_KEY": f"sk-ant-{secrets.token_hex(12)}"}
-        self.settings = {"LOG_LEVEL": "debug", "AIPLAT_LISTEN": None, **self.keys, **settings}
+        self.settings = {"LOG_LEVEL": "debug", "AIPLAT_DRAIN_TIMEOUT_MS": 2000, **self.keys,
+                         **settings}
         self.api = None
 
     def program(self, name, arguments=(), **settings):
@@ -109,11 +112,17 @@ class Site:
             if program.is_running():
                 program.thaw()
                 program.term()
+        stuck = []
         for program in self.programs:
             try:
                 program.wait(10)
             except AssertionError:
+                stuck.append(program.name)
                 program.kill9()
+        assert not stuck, f"SIGTERM was not enough for {stuck}"
+        for program in self.programs:
+            code = -program.process.returncode
+            assert code not in CRASHES, f"{program.name} crashed: {signal.strsignal(code)}"
         logs = self.logs()
         for sign in ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer",
                      "WARNING: ThreadSanitizer"):

@@ -1,5 +1,8 @@
 """Both adapters against aimock, a model server nobody here wrote."""
 
+import threading
+
+import api
 import pytest
 
 pytestmark = pytest.mark.network
@@ -51,11 +54,11 @@ def test_no_answer_known(jobs, config):
 @both
 @pytest.mark.parametrize("chaos", ["dropRate", "malformedRate", "disconnectRate", "rateLimitRate"])
 def test_chaos_that_passes(jobs, aimock, config, chaos):
-    import threading
-    import api
     control = api.Api(aimock.url())
     assert control.post("/__aimock/chaos", {chaos: 1}).status == 200
-    threading.Timer(1.0, control.delete, ["/__aimock/chaos"]).start()
+    calm = threading.Timer(1.0, control.delete, ["/__aimock/chaos"])
+    calm.start()
     job = jobs.run("Write a haiku about programming", config_name=config, max_attempts=5,
                    retry_delay=0.5)
+    calm.join()
     assert (job["status"], job["result"]) == ("COMPLETED", HAIKU)

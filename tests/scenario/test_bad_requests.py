@@ -105,7 +105,9 @@ def test_a_wrong_content_type_is_refused_or_read_as_json(running_dev):
     assert answer.status in (400, 415)
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256, "k" * 5000])
+@pytest.mark.parametrize("key", [
+    pytest.param("", id="empty"), pytest.param("k" * 256, id="256 bytes"),
+    pytest.param("k" * 5000, id="5,000 bytes"), pytest.param("a\tb\x7f", id="control characters")])
 def test_an_impossible_idempotency_key_is_refused(running_dev, key):
     answer = running_dev.api.post("/v1/jobs", {"prompt": "x"}, {"Idempotency-Key": key})
     assert answer.status in (400, 422), answer

@@ -1,6 +1,7 @@
 """aiplatctl as an operator types it."""
 
 import json
+import time
 
 import pytest
 
@@ -61,7 +62,6 @@ def test_configurations(site, model_server):
     assert done.returncode == 0, done.stderr
     shown = json.loads(site.ctl("config", "show", "mine", "--json").stdout)
     assert (shown["model_name"], shown["temperature"]) == ("gpt-mine", 0.1)
-    import time
     time.sleep(0.6)
     site.api.run("x", config_name="mine")
     assert model_server.calls()[0]["model"] == "gpt-mine"

@@ -1,6 +1,7 @@
 """Thousands of jobs while programs and servers are killed: all end COMPLETED, none twice."""
 
 import asyncio
+import time
 
 import checker
 import load
@@ -102,8 +103,7 @@ def test_a_worker_is_frozen_past_its_lease_and_thawed(served, folder, size):
     frozen, _ = start(served)
 
     def thaw_late():
-        import time
-        time.sleep(6)
+            time.sleep(6)
         frozen.thaw()
     promised, events = run(served, folder, size, (0.3, frozen.freeze), (0.5, thaw_late))
     checker.check_events(events, promised)

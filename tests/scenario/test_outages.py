@@ -1,7 +1,10 @@
 """Servers that are down, late, frozen or forgetful: accepted jobs end, and no answer lies."""
 
+import json
+import subprocess
 import time
 
+import amqp
 import pytest
 
 
@@ -122,7 +125,7 @@ def test_finished_jobs_are_cached_for_their_time(served):
     served.start(REDIS_JOB_TTL=77)
     job = served.api.run("cached")
     database = served.settings["REDIS_URL"].rsplit("/", 1)[1]
-    import subprocess
+
     def redis(*words):
         return subprocess.run(["redis-cli", "-p", str(served.redis.port), "-n", database, *words],
                               capture_output=True, text=True, check=True).stdout.split()
@@ -154,7 +157,6 @@ def test_several_start_at_once_on_an_empty_database(served):
 
 
 def test_rubbish_in_the_queue_is_dropped(served):
-    import amqp
     served.start()
     served.api.run("before")
     with amqp.Connection(served.rabbitmq.url()) as connection:
@@ -166,7 +168,6 @@ def test_rubbish_in_the_queue_is_dropped(served):
 
 
 def test_events_tell_the_life_of_a_job_in_order(served):
-    import json
     served.start()
     with served.listen() as events:
         job_id = served.api.run("watched")["job_id"]

@@ -1,5 +1,6 @@
 """The OpenAI and Anthropic adapters against our model server, good and bad answers."""
 
+import hashlib
 import time
 
 import pytest
@@ -27,7 +28,6 @@ def test_a_call_is_what_the_provider_expects(jobs, dev, model_server, protocol, 
 
 @both
 def test_the_key_is_the_one_the_configuration_names(jobs, model_server, protocol, config, dev):
-    import hashlib
     jobs.run("Hello", config_name=config)
     headers = model_server.calls()[0]["headers"]
     if protocol == "openai":

@@ -16,7 +16,7 @@ def test_an_idle_site_leaves_at_once(site):
 def test_a_worker_finishes_what_it_runs(served, model_server):
     model_server.rules({"latency_ms": 1500})
     served.gateway()
-    worker = served.worker()
+    worker = served.worker(AIPLAT_DRAIN_TIMEOUT_MS=10000)
     job_id = served.api.submit("finish me")
     model_server.wait_calls(1)
     worker.term()
@@ -60,7 +60,8 @@ def test_a_gateway_answers_what_it_has_accepted(served):
 @pytest.mark.parametrize("name", ["aiplat-worker", "aiplatctl"])
 def test_a_second_signal_does_not_wait(request, model_server, name):
     model_server.rules({"hang": True})
-    site = request.getfixturevalue("served" if name == "aiplat-worker" else "dev").start()
+    site = request.getfixturevalue("served" if name == "aiplat-worker" else "dev")
+    site.start(AIPLAT_DRAIN_TIMEOUT_MS=30000)
     program = site.programs[-1]
     site.api.submit("hang")
     model_server.wait_calls(1)
