@@ -103,7 +103,7 @@ def test_a_worker_is_frozen_past_its_lease_and_thawed(served, folder, size):
     frozen, _ = start(served)
 
     def thaw_late():
-            time.sleep(6)
+        time.sleep(6)
         frozen.thaw()
     promised, events = run(served, folder, size, (0.3, frozen.freeze), (0.5, thaw_late))
     checker.check_events(events, promised)
