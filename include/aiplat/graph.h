@@ -1,0 +1,211 @@
+/*
+ * State graphs: nodes that read and write channels, and edges that say which nodes follow. A graph is
+ * described with a builder, checked and compiled once, and then immutable: any number of runs, on any
+ * threads, share it. graph_run.h runs it.
+ *
+ * A run goes in super-steps. All nodes of a step run side by side and see the state as it was when
+ * the step began; when the last has finished, their writes are merged in the order of the nodes'
+ * names (bytewise), and the edges of the nodes that ran decide the next step. A node that is named
+ * by several of them runs once. The run ends when no node is next.
+ *
+ *      aip_graph_builder *b = aip_graph_builder_new();
+ *      aip_graph_builder_add_channel(b, "count", AIP_CHANNEL_LAST_VALUE);
+ *      aip_graph_builder_add_function(b, "work", work, NULL);
+ *      aip_graph_builder_add_edge(b, AIP_GRAPH_START, "work");
+ *      aip_graph_builder_add_edge(b, "work", AIP_GRAPH_END);
+ *      if (aip_graph_compile(b, &graph, &err) < 0) …
+ */
+#ifndef AIPLAT_GRAPH_H
+#define AIPLAT_GRAPH_H
+
+#if defined(AIP_LAYER) && AIP_LAYER < 2
+#error "domain: not for this layer"
+#endif
+
+#include <aiplat/ports/loop.h>
+#include <aiplat/value.h>
+
+AIP_BEGIN_DECLS
+
+typedef struct aip_graph aip_graph;
+typedef struct aip_graph_builder aip_graph_builder;
+typedef struct aip_graph_task aip_graph_task;   /* one execution of one node in one run */
+typedef struct aip_graph_route aip_graph_route; /* one decision of one router */
+
+#define AIP_GRAPH_START "__start__"
+#define AIP_GRAPH_END   "__end__"
+
+/* Steps a run may take unless it says otherwise. */
+#define AIP_GRAPH_DEFAULT_STEP_LIMIT 1000
+
+/* aip_error_kind() of what a run may fail with, beside its nodes' own errors. Static strings. */
+#define AIP_GRAPH_INVALID_CONCURRENT_UPDATE "invalid_concurrent_graph_update"
+#define AIP_GRAPH_INVALID_UPDATE            "invalid_graph_update"
+#define AIP_GRAPH_INVALID_ROUTE             "invalid_graph_route"
+#define AIP_GRAPH_STEP_LIMIT_REACHED        "graph_recursion_limit"
+
+/*
+ * Channels. The kind says how a write changes the value.
+ */
+enum aip_channel_kind {
+        AIP_CHANNEL_LAST_VALUE = 0, /* replaced; two writes in one step are an error */
+        AIP_CHANNEL_APPEND, /* a list; a written list is added element by element, anything else as one
+                             * element; begins as [] */
+        AIP_CHANNEL_ADD,    /* numbers summed; begins as 0; an integer overflow is an error */
+        AIP_CHANNEL_MIN,    /* the least number written */
+        AIP_CHANNEL_MAX,    /* the greatest number written */
+        AIP_CHANNEL_MERGE,  /* an object; members of a written object are set in it; begins as {} */
+        AIP_CHANNEL_REDUCER /* your function decides */
+};
+
+/*
+ * Change *value by `update` (borrowed). *value is NULL when the channel has none yet; it is owned by
+ * the function while it runs and may be changed in place or replaced. Return 0 or an AIP_E… code with
+ * *err set. Several threads may call it at once when runs of several threads share the graph.
+ */
+typedef int (*aip_graph_reducer)(void *user, aip_value **value, const aip_value *update,
+                                 aip_error **err);
+
+struct aip_channel_options {
+        size_t self_size;
+        enum aip_channel_kind kind;
+        const aip_value *initial; /* borrowed, copied deeply; NULL: as the kind says */
+        aip_graph_reducer reduce; /* for AIP_CHANNEL_REDUCER, else NULL */
+        void *user;               /* for reduce */
+        void (*free_user)(void *user); /* called once when the graph (or builder) is freed; or NULL */
+};
+
+#define AIP_CHANNEL_OPTIONS_INIT                                                                   \
+        {                                                                                          \
+                sizeof(struct aip_channel_options), AIP_CHANNEL_LAST_VALUE, NULL, NULL, NULL, NULL \
+        }
+
+/*
+ * Nodes. A node is either a function that returns its update, or asynchronous: `start` begins the
+ * work and aip_graph_task_finish() ends it, once, from within start or later on the loop thread.
+ */
+
+/* Runs to its end. *ret_update (NULL when called): an object, one member a channel to write, owned by
+ * the engine from then on; or leave it NULL. Return 0 or an AIP_E… code with *err set. */
+typedef int (*aip_graph_function)(void *user, aip_graph_task *task, aip_value **ret_update,
+                                  aip_error **err);
+
+struct aip_node_options {
+        size_t self_size;
+        aip_graph_function run; /* a synchronous node; or NULL, and: */
+        void (*start)(void *user, aip_graph_task *task);
+        /* Required with start. Called at most once, between start's return and the finish; the task
+         * must still finish, soon, with AIP_ECANCELLED or with whatever it had reached. */
+        void (*cancel)(void *user, aip_graph_task *task);
+        size_t task_bytes; /* zeroed memory for each task of the node: aip_graph_task_memory() */
+        void *user;        /* shared by all runs */
+        void (*free_user)(void *user); /* called once when the graph (or builder) is freed; or NULL */
+};
+
+#define AIP_NODE_OPTIONS_INIT                                                                      \
+        {                                                                                          \
+                sizeof(struct aip_node_options), NULL, NULL, NULL, 0, NULL, NULL                   \
+        }
+
+/* What a node may do with its task: from run or start until it has finished. Loop thread only. */
+
+/* The channel's value when the step began; NULL: it has none. Borrowed until the task finishes; take
+ * a reference to keep it. A channel that the graph does not have fails the task. */
+AIP_API const aip_value *aip_graph_task_get(aip_graph_task *task, const char *channel);
+/* The same by index: channels are numbered from 0 in the order in which they were added. */
+AIP_API const aip_value *aip_graph_task_get_at(aip_graph_task *task, uint32_t channel);
+
+/* Write a channel, beside or instead of an update object. `value` is consumed always; NULL means out
+ * of memory, so that aip_value_int(…) can be passed as it is. Failures (also: no such channel) are
+ * kept and fail the task when it finishes. */
+AIP_API void aip_graph_task_write(aip_graph_task *task, const char *channel, aip_value *value);
+AIP_API void aip_graph_task_write_at(aip_graph_task *task, uint32_t channel, aip_value *value);
+
+AIP_API void *aip_graph_task_context(const aip_graph_task *task); /* the run's context pointer */
+AIP_API const char *aip_graph_task_node(const aip_graph_task *task);
+AIP_API int32_t aip_graph_task_step(const aip_graph_task *task); /* 1: the first */
+
+/* For asynchronous nodes. */
+
+/* The node's task_bytes, zeroed before start, in place until the task has finished. */
+AIP_API void *aip_graph_task_memory(const aip_graph_task *task);
+AIP_API struct aip_loop aip_graph_task_loop(const aip_graph_task *task);
+/* Loop time at which the run ends with AIP_ETIMEOUT; 0: never. */
+AIP_API int64_t aip_graph_task_deadline_ms(const aip_graph_task *task);
+/*
+ * The task is done. `update` (an object, or NULL) and `err` (NULL: success) are consumed always; the
+ * task and its memory must not be used afterwards. Exactly once: a second call while the step lasts
+ * is ignored, later it is an error of the caller like any use of freed memory.
+ */
+AIP_API void aip_graph_task_finish(aip_graph_task *task, aip_value *update, aip_error *err);
+
+/*
+ * Routers: conditional edges. A router runs after its node and sees the state with that node's own
+ * writes (not those of its neighbours in the step). It names one or several of its declared targets.
+ * Return 0 or an AIP_E… code with *err set.
+ */
+typedef int (*aip_graph_router)(void *user, aip_graph_route *route, aip_error **err);
+
+AIP_API const aip_value *aip_graph_route_get(aip_graph_route *route, const char *channel);
+AIP_API const aip_value *aip_graph_route_get_at(aip_graph_route *route, uint32_t channel);
+AIP_API void *aip_graph_route_context(const aip_graph_route *route); /* the run's */
+/* Go to `target`, a node's name or AIP_GRAPH_END. One that was not declared fails the run, and so
+ * does a router that names none. */
+AIP_API void aip_graph_route_to(aip_graph_route *route, const char *target);
+/* The same by its place in the router's list of targets, from 0. */
+AIP_API void aip_graph_route_to_nth(aip_graph_route *route, uint32_t nth);
+
+struct aip_router_options {
+        size_t self_size;
+        aip_graph_router route;
+        const char *const *targets; /* every target it may name; borrowed during the call */
+        size_t n_targets;
+        void *user;
+        void (*free_user)(void *user); /* called once when the graph (or builder) is freed; or NULL */
+};
+
+#define AIP_ROUTER_OPTIONS_INIT                                                                    \
+        {                                                                                          \
+                sizeof(struct aip_router_options), NULL, NULL, 0, NULL, NULL                       \
+        }
+
+/*
+ * The builder. Its functions return nothing: the first thing that goes wrong is kept and reported by
+ * aip_graph_compile(). Names are copied: 1–255 bytes of valid UTF-8 without control characters, ':'
+ * and '|', and not beginning with "__". A NULL builder is taken for out of memory. `user` pointers
+ * given with a free_user are consumed always.
+ */
+AIP_API aip_graph_builder *aip_graph_builder_new(void); /* NULL when out of memory */
+AIP_API void aip_graph_builder_free(aip_graph_builder *builder); /* one never compiled; accepts NULL */
+
+AIP_API void aip_graph_builder_add_channel(aip_graph_builder *builder, const char *name,
+                                           enum aip_channel_kind kind);
+AIP_API void aip_graph_builder_add_channel_with(aip_graph_builder *builder, const char *name,
+                                                const struct aip_channel_options *options);
+AIP_API void aip_graph_builder_add_function(aip_graph_builder *builder, const char *name,
+                                            aip_graph_function run, void *user);
+AIP_API void aip_graph_builder_add_node(aip_graph_builder *builder, const char *name,
+                                        const struct aip_node_options *options);
+/* `from` may be AIP_GRAPH_START, `to` AIP_GRAPH_END. Nodes may be added before or after. */
+AIP_API void aip_graph_builder_add_edge(aip_graph_builder *builder, const char *from,
+                                        const char *to);
+AIP_API void aip_graph_builder_add_router(aip_graph_builder *builder, const char *from,
+                                          const struct aip_router_options *options);
+
+/*
+ * Check and compile. The builder is consumed always. Errors name the node or channel and the reason:
+ * AIP_EINVAL for a bad name, an edge from or to something missing, no edge from __start__, nodes that
+ * cannot be reached, nodes from which __end__ cannot be reached, initial values that do not fit their
+ * channel; AIP_ECONFLICT for a name used twice.
+ */
+AIP_API int aip_graph_compile(aip_graph_builder *builder, aip_graph **ret_graph, aip_error **err);
+
+AIP_API aip_graph *aip_graph_ref(const aip_graph *graph); /* any thread; NULL for NULL */
+AIP_API void aip_graph_unref(aip_graph *graph);           /* any thread; accepts NULL */
+
+/* Non-zero: no node is asynchronous, aip_graph_invoke() can run it. */
+AIP_API int aip_graph_is_synchronous(const aip_graph *graph);
+
+AIP_END_DECLS
+
+#endif
