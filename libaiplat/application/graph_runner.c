@@ -1,0 +1,353 @@
+/*
+ * The graph runner: drives a run's pure core (domain/graph/graph_step.h) on a loop, or at once in the
+ * caller's thread. Called by the processing service and by programs that embed aiplat. It decides
+ * when things happen, never what: which nodes follow and how writes merge is the core's business.
+ *
+ *   start ⏸ ─► feed ─► plan ─┬─► launch ─► await ⏸ ─► merge ─┬─► plan …
+ *                            │                               └─► rest ⏸ ─► plan …
+ *                            └─► finish
+ *   any failure ─► fail            cancel, deadline, and nothing in flight ─► stop
+ *
+ * ⏸ marks the suspensions; each is spelt suspend(…). Whatever wakes a run (a task that finished, a
+ * cancel, the deadline) only queues drive(), which looks at the run between two steps.
+ */
+#include "graph/graph_step.h"
+#include "macros.h"
+#include "mem.h"
+#include <aiplat/graph_run.h>
+
+/* Super-steps in one turn of the loop, before others get theirs. */
+#define STEPS_A_TURN 64
+
+struct driver;
+
+struct step {
+        const char *name; /* for debuggers */
+        const struct step *(*go)(struct driver *d);
+};
+
+struct driver {
+        struct aip_graph_run *run;
+        struct aip_graph_host host; /* what tasks see of us */
+        const struct step *next;    /* goes on there when woken */
+        struct aip_task wake;
+        struct aip_timer deadline;
+        aip_error *err;         /* on the way to fail() */
+        int stop_code;          /* AIP_ECANCELLED, AIP_ETIMEOUT; 0: go on */
+        int has_failed;         /* a task of this step failed */
+        int is_suspended;       /* drive() is not on the stack */
+        uint32_t n_running;     /* asynchronous tasks in flight */
+        uint32_t steps_in_turn; /* super-steps since drive() began */
+        struct aip_graph_state state;
+};
+
+static const struct step *feed(struct driver *d);
+static const struct step *plan(struct driver *d);
+static const struct step *launch(struct driver *d);
+static const struct step *await(struct driver *d);
+static const struct step *merge(struct driver *d);
+static const struct step *rest(struct driver *d);
+static const struct step *finish(struct driver *d);
+static const struct step *fail(struct driver *d);
+static const struct step *stop(struct driver *d);
+
+static const struct step STEP_FEED = {"feed", feed};
+static const struct step STEP_PLAN = {"plan", plan};
+static const struct step STEP_LAUNCH = {"launch", launch};
+static const struct step STEP_AWAIT = {"await", await};
+static const struct step STEP_MERGE = {"merge", merge};
+static const struct step STEP_REST = {"rest", rest};
+static const struct step STEP_FINISH = {"finish", finish};
+static const struct step STEP_FAIL = {"fail", fail};
+static const struct step STEP_STOP = {"stop", stop};
+
+static const struct step *suspend(struct driver *d, const struct step *next)
+{
+        d->next = next;
+        d->is_suspended = 1;
+        return NULL;
+}
+
+static void wake(struct driver *d)
+{
+        if (d->is_suspended)
+                aip_defer(d->host.loop, &d->wake);
+}
+
+/* Write the run's input and follow the edges of __start__. */
+static const struct step *feed(struct driver *d)
+{
+        return aip_graph_feed(&d->state, d->run->input, &d->err) < 0 ? &STEP_FAIL : &STEP_PLAN;
+}
+
+/* Which nodes run next? */
+static const struct step *plan(struct driver *d)
+{
+        if (aip_graph_plan(&d->state, &d->err) < 0)
+                return &STEP_FAIL;
+        d->has_failed = 0;
+        return d->state.n_tasks > 0 ? &STEP_LAUNCH : &STEP_FINISH;
+}
+
+/* Start them all: asynchronous ones begin, synchronous ones run to their end. */
+static const struct step *launch(struct driver *d)
+{
+        for (uint32_t i = 0; i < d->state.n_tasks; i++) {
+                aip_graph_task *task = &d->state.tasks[i];
+                if (d->has_failed || d->stop_code)
+                        break;
+                if (aip_graph_task_is_async(task)) {
+                        d->n_running++;
+                        aip_graph_task_begin(task);
+                } else {
+                        aip_graph_task_run(task);
+                        d->has_failed |= task->err != NULL;
+                }
+        }
+        return &STEP_AWAIT;
+}
+
+static void cancel_tasks(struct driver *d)
+{
+        for (uint32_t i = 0; i < d->state.n_tasks; i++)
+                aip_graph_task_cancel(&d->state.tasks[i]);
+}
+
+/* Wait for those in flight; when the step has lost its purpose, ask them to stop and still wait. */
+static const struct step *await(struct driver *d)
+{
+        if (d->n_running > 0 && (d->has_failed || d->stop_code))
+                cancel_tasks(d);
+        return d->n_running > 0 ? suspend(d, &STEP_AWAIT) : &STEP_MERGE;
+}
+
+/* The step's writes become the state. */
+static const struct step *merge(struct driver *d)
+{
+        if (aip_graph_merge(&d->state, &d->err) < 0)
+                return &STEP_FAIL;
+        return ++d->steps_in_turn < STEPS_A_TURN ? &STEP_PLAN : &STEP_REST;
+}
+
+/* A long run of synchronous steps lets the loop's other work pass. */
+static const struct step *rest(struct driver *d)
+{
+        const struct step *nothing = suspend(d, &STEP_PLAN);
+        wake(d);
+        return nothing;
+}
+
+/* The end of every run: give the outcome to the caller, free everything. */
+static const struct step *settle(struct driver *d, aip_error *err)
+{
+        struct aip_graph_run *run = d->run;
+        struct aip_loop loop = d->host.loop;
+        aip_timer_clear(loop, &d->deadline);
+        run->ret_steps = d->state.step;
+        run->impl = NULL;
+        aip_graph_state_deinit(&d->state);
+        aip_free(d);
+        aip_op_finish(loop, &run->op, err);
+        return NULL;
+}
+
+static const struct step *finish(struct driver *d)
+{
+        aip_error *err = NULL;
+        aip_value *state = aip_graph_state_take_object(&d->state);
+        if (state)
+                d->run->ret_state = state;
+        else
+                aip_error_set_nomem(&err);
+        return settle(d, err);
+}
+
+static const struct step *fail(struct driver *d)
+{
+        return settle(d, d->err);
+}
+
+static const struct step *stop(struct driver *d)
+{
+        aip_error *err = NULL;
+        aip_error_set(&err, d->stop_code,
+                      d->stop_code == AIP_ETIMEOUT ? "the run's deadline passed in step %d"
+                                                   : "the run was cancelled in step %d",
+                      d->state.step);
+        return settle(d, err);
+}
+
+/* Cancelled or out of time, with nothing in flight: the only place where a run is cut short. */
+static int must_stop(struct driver *d, const struct step *step)
+{
+        if (d->n_running > 0 || step == &STEP_FINISH || step == &STEP_FAIL)
+                return 0;
+        if (!d->stop_code && step == &STEP_PLAN && d->host.deadline_ms &&
+            aip_now_ms(d->host.loop) >= d->host.deadline_ms)
+                d->stop_code = AIP_ETIMEOUT;
+        return d->stop_code != 0;
+}
+
+static void drive(struct aip_task *task)
+{
+        struct driver *d = AIP_CONTAINER_OF(task, struct driver, wake);
+        const struct step *step = d->next;
+        d->is_suspended = 0;
+        d->steps_in_turn = 0;
+        while (step)
+                step = must_stop(d, step) ? STEP_STOP.go(d) : step->go(d);
+}
+
+static void task_finished(struct aip_graph_host *host, aip_graph_task *task)
+{
+        struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
+        d->n_running--;
+        d->has_failed |= task->err != NULL;
+        if (d->n_running == 0 || d->has_failed)
+                wake(d);
+}
+
+static void request_stop(struct driver *d, int code)
+{
+        if (!d->stop_code)
+                d->stop_code = code;
+        wake(d);
+}
+
+static void deadline_passed(struct aip_timer *timer)
+{
+        request_stop(AIP_CONTAINER_OF(timer, struct driver, deadline), AIP_ETIMEOUT);
+}
+
+static int check_run(const struct aip_graph_run *run, aip_error **err)
+{
+        if (run->self_size < sizeof(*run) || !run->graph)
+                return aip_error_set(err, AIP_EINVAL,
+                                     "a run needs a graph and AIP_GRAPH_RUN_INIT");
+        if (run->step_limit < 0)
+                return aip_error_set(err, AIP_EINVAL, "step_limit is %d, below 0",
+                                     run->step_limit);
+        return 0;
+}
+
+/* One block holds the driver and all arrays of the run. */
+static int new_driver(struct aip_loop loop, struct aip_graph_run *run, struct driver **ret_driver,
+                      aip_error **err)
+{
+        int code = check_run(run, err);
+        if (code < 0)
+                return code;
+        struct driver *d = aip_alloc(sizeof(*d) + aip_graph_state_bytes(run->graph));
+        if (!d)
+                return aip_error_set_nomem(err);
+        memset(d, 0, sizeof(*d));
+        code = aip_graph_state_init(&d->state, run->graph, d + 1, run->context, run->step_limit,
+                                    err);
+        if (code < 0) {
+                aip_graph_state_deinit(&d->state);
+                aip_free(d);
+                return code;
+        }
+        d->run = run;
+        d->host = (struct aip_graph_host){loop, run->op.deadline_ms, task_finished};
+        d->state.host = &d->host;
+        d->wake.run = drive;
+        d->deadline.fire = deadline_passed;
+        *ret_driver = d;
+        return 0;
+}
+
+void aip_graph_run_start(struct aip_loop loop, struct aip_graph_run *run)
+{
+        struct driver *d = NULL;
+        aip_error *err = NULL;
+        run->impl = NULL;
+        run->ret_steps = 0;
+        if (new_driver(loop, run, &d, &err) < 0) {
+                aip_op_finish(loop, &run->op, err);
+                return;
+        }
+        run->impl = d;
+        if (d->host.deadline_ms)
+                aip_timer_set(loop, &d->deadline,
+                              AIP_MAX(d->host.deadline_ms - aip_now_ms(loop), (int64_t)0));
+        suspend(d, &STEP_FEED);
+        wake(d);
+}
+
+void aip_graph_run_cancel(struct aip_graph_run *run)
+{
+        if (run->impl)
+                request_stop(run->impl, AIP_ECANCELLED);
+}
+
+/* Without a loop. */
+
+/* All steps from the input to the end. */
+static int run_through(struct aip_graph_state *state, const aip_value *input, aip_error **err)
+{
+        int code = aip_graph_feed(state, input, err);
+        while (code == 0) {
+                code = aip_graph_plan(state, err);
+                if (code < 0 || state->n_tasks == 0)
+                        break;
+                for (uint32_t i = 0; i < state->n_tasks; i++) {
+                        aip_graph_task_run(&state->tasks[i]);
+                        if (state->tasks[i].err)
+                                break;
+                }
+                code = aip_graph_merge(state, err);
+        }
+        return code;
+}
+
+static int invoke_in(struct aip_graph_state *state, const aip_value *input, aip_value **ret_state,
+                     aip_error **err)
+{
+        int code = run_through(state, input, err);
+        if (code < 0)
+                return code;
+        aip_value *object = aip_graph_state_take_object(state);
+        if (!object)
+                return aip_error_set_nomem(err);
+        *ret_state = object;
+        return 0;
+}
+
+static int check_invoke(const aip_graph *graph, const struct aip_graph_invoke_options *options,
+                        aip_error **err)
+{
+        if (!graph)
+                return aip_error_set(err, AIP_EINVAL, "there is no graph to invoke");
+        if (options->step_limit < 0)
+                return aip_error_set(err, AIP_EINVAL, "step_limit is %d, below 0",
+                                     options->step_limit);
+        if (!aip_graph_is_synchronous(graph))
+                return aip_error_set(err, AIP_EUNSUPPORTED,
+                                     "node \"%s\" is asynchronous: run this graph on a loop",
+                                     aip_graph_first_async(graph));
+        return 0;
+}
+
+int aip_graph_invoke(const aip_graph *graph, const aip_value *input,
+                     const struct aip_graph_invoke_options *options, aip_value **ret_state,
+                     aip_error **err)
+{
+        struct aip_graph_invoke_options o = AIP_GRAPH_INVOKE_OPTIONS_INIT;
+        if (options)
+                memcpy(&o, options, AIP_MIN(options->self_size, sizeof(o)));
+        int code = check_invoke(graph, &o, err);
+        if (code < 0)
+                return code;
+        struct aip_graph_state state;
+        _cleanup_(aip_free_p) void *block = aip_alloc(aip_graph_state_bytes(graph) + 1);
+        if (!block)
+                return aip_error_set_nomem(err);
+        code = aip_graph_state_init(&state, graph, block, o.context, o.step_limit, err);
+        if (code == 0)
+                code = invoke_in(&state, input, ret_state, err);
+        if (o.ret_steps)
+                *o.ret_steps = state.step;
+        aip_graph_state_deinit(&state);
+        return code;
+}

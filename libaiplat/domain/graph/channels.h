@@ -1,0 +1,25 @@
+/*
+ * Channels of a graph's state: how each kind takes a write. Pure functions on values, called by
+ * graph_compile.c (initial values) and graph_step.c (writes). They know nothing of nodes or steps.
+ */
+#ifndef AIPLAT_DOMAIN_GRAPH_CHANNELS_H
+#define AIPLAT_DOMAIN_GRAPH_CHANNELS_H
+
+#include "graph_model.h"
+
+/* AIP_EINVAL when `channel`'s options contradict each other. */
+int aip_channel_check(const struct aip_graph_channel *channel, aip_error **err);
+
+/* The value with which a run begins; *ret_value is NULL when the channel begins without one. */
+int aip_channel_begin(const struct aip_graph_channel *channel, aip_value **ret_value,
+                      aip_error **err);
+
+/* Apply one write to *value (NULL: none yet). `write` is consumed always. On failure *value is what
+ * it was, unless a user's reducer changed it. */
+int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value, aip_value *write,
+                      aip_error **err);
+
+/* A deep copy that shares nothing with `value`; NULL when out of memory. */
+aip_value *aip_value_copy_deep(const aip_value *value);
+
+#endif
