@@ -32,8 +32,8 @@ int aip_job_check_common(const struct aip_job_fields *fields, aip_error **err);
 /* 32 hexadecimal digits, not all zero (W3C trace context). */
 int aip_trace_id_check(struct aip_str trace_id, aip_error **err);
 
-/* How long to wait before the attempt after `attempt` (from 1): doubles from retry_delay_ms, at most
- * AIP_JOB_RETRY_DELAY_MAX_MS, but no sooner than the provider asked. */
+/* How long to wait before the attempt after `attempt` (from 1): doubles from retry_delay_ms, at
+ * most AIP_JOB_RETRY_DELAY_MAX_MS, but no sooner than the provider asked. */
 int64_t aip_job_retry_delay_ms(int32_t retry_delay_ms, int32_t attempt, int64_t retry_after_ms);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * A job as a store remembers it. Called by stores and caches for every record they read. Refuses what
- * no sequence of transitions could have produced; what operators change by hand in a database
- * (fewer max_attempts, a failed job queued again with its attempts used up, clocks that disagree) is
- * let through.
+ * A job as a store remembers it. Called by stores and caches for every record they read. Refuses
+ * what no sequence of transitions could have produced; what operators change by hand in a database
+ * (fewer max_attempts, a failed job queued again with its attempts used up, clocks that disagree)
+ * is let through.
  */
 #include "job/job_impl.h"
 

@@ -133,8 +133,8 @@ int aip_job_complete(aip_job *job, const struct aip_job_outcome *outcome, int64_
         job->fields.model_name = full.model_name;
         job->fields.input_tokens = full.input_tokens;
         job->fields.output_tokens = full.output_tokens;
-        *ret_transition = move(job, AIP_TRANSITION_COMPLETED, AIP_JOB_COMPLETED,
-                               time_of_move(job, now_us));
+        *ret_transition =
+                move(job, AIP_TRANSITION_COMPLETED, AIP_JOB_COMPLETED, time_of_move(job, now_us));
         return 0;
 }
 
@@ -175,9 +175,8 @@ static void queue_again(aip_job *job, int64_t run_at_us)
 
 static int64_t retry_at(const aip_job *job, const aip_error *failure, int64_t at_us)
 {
-        int64_t delay_ms =
-                aip_job_retry_delay_ms(job->fields.retry_delay_ms, job->fields.attempt,
-                                       aip_error_retry_after_ms(failure));
+        int64_t delay_ms = aip_job_retry_delay_ms(job->fields.retry_delay_ms, job->fields.attempt,
+                                                  aip_error_retry_after_ms(failure));
         return at_us + AIP_MIN(delay_ms, AIP_TIMESTAMP_MAX_US / 1000) * 1000;
 }
 
@@ -190,7 +189,8 @@ int aip_job_fail(aip_job *job, const aip_error *failure, int64_t now_us,
                  struct aip_transition *ret_transition, aip_error **err)
 {
         if (!failure)
-                return aip_error_set(err, AIP_EINVAL, "failure: a job cannot fail without an error");
+                return aip_error_set(err, AIP_EINVAL,
+                                     "failure: a job cannot fail without an error");
         int r = check_may_become(job, AIP_JOB_FAILED, err);
         if (r == 0)
                 r = record_error(job, failure, err);
@@ -245,7 +245,7 @@ int aip_job_cancel(aip_job *job, int64_t now_us, struct aip_transition *ret_tran
         int r = check_may_become(job, AIP_JOB_CANCELLED, err);
         if (r < 0)
                 return r;
-        *ret_transition = move(job, AIP_TRANSITION_CANCELLED, AIP_JOB_CANCELLED,
-                               time_of_move(job, now_us));
+        *ret_transition =
+                move(job, AIP_TRANSITION_CANCELLED, AIP_JOB_CANCELLED, time_of_move(job, now_us));
         return 0;
 }

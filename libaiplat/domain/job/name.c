@@ -22,9 +22,8 @@ int aip_name_check(const char *what, struct aip_str name, aip_error **err)
                 return r;
         char quoted[AIP_TEXT_QUOTED_BYTES];
         if (has_control(name))
-                return aip_error_set(err, AIP_EINVAL,
-                                     "%s: %s must not contain control characters", what,
-                                     aip_text_quote(name, quoted));
+                return aip_error_set(err, AIP_EINVAL, "%s: %s must not contain control characters",
+                                     what, aip_text_quote(name, quoted));
         if (aip_text_trim(name).n != name.n)
                 return aip_error_set(err, AIP_EINVAL,
                                      "%s: %s must not begin or end with white space", what,

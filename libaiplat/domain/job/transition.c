@@ -8,10 +8,10 @@
 #define N_KINDS (AIP_TRANSITION_CANCELLED + 1)
 
 static const char *const names[N_KINDS] = {
-        [AIP_TRANSITION_CREATED] = "created",     [AIP_TRANSITION_DUE] = "due",
-        [AIP_TRANSITION_STARTED] = "started",     [AIP_TRANSITION_RETRY] = "retry",
-        [AIP_TRANSITION_RELEASED] = "released",   [AIP_TRANSITION_COMPLETED] = "completed",
-        [AIP_TRANSITION_FAILED] = "failed",       [AIP_TRANSITION_CANCELLED] = "cancelled",
+        [AIP_TRANSITION_CREATED] = "created",   [AIP_TRANSITION_DUE] = "due",
+        [AIP_TRANSITION_STARTED] = "started",   [AIP_TRANSITION_RETRY] = "retry",
+        [AIP_TRANSITION_RELEASED] = "released", [AIP_TRANSITION_COMPLETED] = "completed",
+        [AIP_TRANSITION_FAILED] = "failed",     [AIP_TRANSITION_CANCELLED] = "cancelled",
 };
 
 const char *aip_transition_kind_name(enum aip_transition_kind kind)

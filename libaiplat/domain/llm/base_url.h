@@ -4,8 +4,8 @@
 
 #include <aiplat/str.h>
 
-/* http:// or https://, a host, perhaps a port and a path; at most 2,048 bytes of printable ASCII. No
- * user and password, which would end up in the store; no query or fragment, as adapters append
+/* http:// or https://, a host, perhaps a port and a path; at most 2,048 bytes of printable ASCII.
+ * No user and password, which would end up in the store; no query or fragment, as adapters append
  * their path to it. */
 int aip_base_url_check(struct aip_str base_url, aip_error **err);
 

@@ -1,7 +1,7 @@
 /*
- * LLMConfig: one checked, immutable configuration (see aiplat/llm_config.h). Made by stores when they
- * load the catalog and by the catalog service when someone changes it. It holds the name of the
- * variable that has the API key, never the key.
+ * LLMConfig: one checked, immutable configuration (see aiplat/llm_config.h). Made by stores when
+ * they load the catalog and by the catalog service when someone changes it. It holds the name of
+ * the variable that has the API key, never the key.
  */
 #include "llm/base_url.h"
 #include "macros.h"

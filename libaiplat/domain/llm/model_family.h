@@ -1,5 +1,5 @@
-/* What is commonly known about families of models: which is stronger, which is faster. Called by the
- * selector. A rough order that only has to be right about who comes first, not by how much. */
+/* What is commonly known about families of models: which is stronger, which is faster. Called by
+ * the selector. A rough order that only has to be right about who comes first, not by how much. */
 #ifndef AIPLAT_DOMAIN_MODEL_FAMILY_H
 #define AIPLAT_DOMAIN_MODEL_FAMILY_H
 

@@ -1,5 +1,5 @@
-/* Provider: the name by which a configuration finds the adapter that makes its calls. A value object:
- * [a-z][a-z0-9_-]{0,99}. Which providers there are is not known here. */
+/* Provider: the name by which a configuration finds the adapter that makes its calls. A value
+ * object: [a-z][a-z0-9_-]{0,99}. Which providers there are is not known here. */
 #include "macros.h"
 #include "text/text.h"
 #include <aiplat/llm_config.h>

@@ -9,5 +9,6 @@ int aip_temperature_check(double temperature, aip_error **err)
         if (temperature >= 0.0 && temperature <= TEMPERATURE_MAX)
                 return 0;
         return aip_error_set(err, AIP_EINVAL,
-                             "temperature: %g is out of range; allowed are 0.0 to 2.0", temperature);
+                             "temperature: %g is out of range; allowed are 0.0 to 2.0",
+                             temperature);
 }

@@ -5,9 +5,9 @@
  *     placeholder = "{{" space name space [ "|" default ] "}}"
  *
  * Of a run of three or more "{" the last two open a placeholder and the others are text, so that
- * `{{{name}}}` is a value in braces. Single braces in a default come in pairs, so that a default may
- * be a JSON object. A placeholder inside a default is refused: what somebody may
- * have meant by it is not what would happen.
+ * `{{{name}}}` is a value in braces. Single braces in a default come in pairs, so that a default
+ * may be a JSON object. A placeholder inside a default is refused: what somebody may have meant by
+ * it is not what would happen.
  */
 #include "prompt/template_parser.h"
 #include "macros.h"
@@ -91,8 +91,8 @@ static int new_variable(struct aip_template_variables *variables, struct aip_str
 {
         if (variables->n == variables->capacity) {
                 size_t capacity = AIP_MAX(variables->capacity * 2, (size_t)4);
-                void *grown = aip_realloc_array(variables->items, capacity,
-                                                sizeof(variables->items[0]));
+                void *grown =
+                        aip_realloc_array(variables->items, capacity, sizeof(variables->items[0]));
                 if (!grown)
                         return aip_error_set_nomem(err);
                 variables->items = grown;

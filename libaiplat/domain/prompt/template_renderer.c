@@ -1,6 +1,6 @@
 /* Rendering: from a template, a prompt and variables to the texts of two messages. Called once or
- * more per job by the agent node. Inserted text is copied, never parsed: what a stranger writes into
- * a variable stays text. */
+ * more per job by the agent node. Inserted text is copied, never parsed: what a stranger writes
+ * into a variable stays text. */
 #include "macros.h"
 #include "prompt/template_impl.h"
 

@@ -77,10 +77,12 @@ int aip_text_check(const char *what, struct aip_str text, size_t max_bytes, aip_
         if (!text.p)
                 return aip_error_set(err, AIP_EINVAL, "%s: no text at all, but a length", what);
         if (text.n > max_bytes)
-                return aip_error_set(err, AIP_EINVAL, "%s: is %zu bytes long; at most %zu are allowed",
-                                     what, text.n, max_bytes);
+                return aip_error_set(err, AIP_EINVAL,
+                                     "%s: is %zu bytes long; at most %zu are allowed", what, text.n,
+                                     max_bytes);
         if (memchr(text.p, '\0', text.n))
-                return aip_error_set(err, AIP_EINVAL, "%s: must not contain the NUL character", what);
+                return aip_error_set(err, AIP_EINVAL, "%s: must not contain the NUL character",
+                                     what);
         if (aip_str_utf8_length(text) < 0)
                 return aip_error_set(err, AIP_EINVAL, "%s: is not valid UTF-8", what);
         return 0;
@@ -117,8 +119,7 @@ char *aip_text_quote(struct aip_str text, char ret_quoted[AIP_TEXT_QUOTED_BYTES]
 static struct aip_str clean_character(struct aip_str text, size_t *at)
 {
         size_t bytes = text.p[*at] ? aip_utf8_sequence_bytes(text.p + *at, text.n - *at) : 0;
-        struct aip_str clean =
-                bytes ? aip_str_make(text.p + *at, bytes) : AIP_STR("\xef\xbf\xbd");
+        struct aip_str clean = bytes ? aip_str_make(text.p + *at, bytes) : AIP_STR("\xef\xbf\xbd");
         *at += AIP_MAX(bytes, 1u);
         return clean;
 }

@@ -29,21 +29,21 @@ int aip_text_check(const char *what, struct aip_str text, size_t max_bytes, aip_
 #define AIP_TEXT_QUOTED_BYTES 352
 char *aip_text_quote(struct aip_str text, char ret_quoted[AIP_TEXT_QUOTED_BYTES]);
 
-/* Append `text` with malformed bytes and NUL replaced by U+FFFD, in all at most max_bytes (≥ 3); "…"
- * shows that it was cut. 0, AIP_ENOMEM or AIP_ELIMIT. */
+/* Append `text` with malformed bytes and NUL replaced by U+FFFD, in all at most max_bytes (≥ 3);
+ * "…" shows that it was cut. 0, AIP_ENOMEM or AIP_ELIMIT. */
 AIP_MUST_CHECK int aip_text_append_clean(struct aip_buf *out, struct aip_str text,
                                          size_t max_bytes);
 
 /*
  * Strings of one entity live behind its struct, in the same allocation, each followed by a NUL.
- * `bytes` says how much room a view needs (none for a view of NULL); `pack` copies it to `at`, makes
- * it point there, and returns where the next one goes.
+ * `bytes` says how much room a view needs (none for a view of NULL); `pack` copies it to `at`,
+ * makes it point there, and returns where the next one goes.
  */
 size_t aip_text_packed_bytes(struct aip_str text);
 char *aip_text_pack(struct aip_str *text, char *at);
 
-/* Option structs: copy min(self_size, to_bytes) of the caller's struct over our defaults. Both begin
- * with `size_t self_size`, which is set to what `to` has. */
+/* Option structs: copy min(self_size, to_bytes) of the caller's struct over our defaults. Both
+ * begin with `size_t self_size`, which is set to what `to` has. */
 void aip_fields_merge(void *to, size_t to_bytes, const void *from);
 
 #endif

@@ -3,9 +3,9 @@
 #include "macros.h"
 #include <stdio.h>
 
-#define US_PER_SECOND  INT64_C(1000000)
-#define SECONDS_A_DAY  86400
-#define DAYS_AN_ERA    146097 /* 400 years: the period of the Gregorian calendar */
+#define US_PER_SECOND INT64_C(1000000)
+#define SECONDS_A_DAY 86400
+#define DAYS_AN_ERA   146097 /* 400 years: the period of the Gregorian calendar */
 
 struct date {
         int year, month, day;
@@ -18,8 +18,8 @@ static struct date date_of_day(int64_t days_since_1970)
         int64_t days = days_since_1970 + 719468;
         int64_t era = days / DAYS_AN_ERA;
         int64_t day_of_era = days % DAYS_AN_ERA;
-        int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 -
-                               day_of_era / 146096) / 365;
+        int64_t year_of_era =
+                (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
         int64_t day_of_year =
                 day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         int64_t month_from_march = (5 * day_of_year + 2) / 153;
@@ -39,7 +39,6 @@ char *aip_timestamp_format(int64_t at_us, char ret_text[AIP_TIMESTAMP_TEXT_BYTES
         unsigned second = (unsigned)(seconds % SECONDS_A_DAY);
         snprintf(ret_text, AIP_TIMESTAMP_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ",
                  (unsigned)date.year % 10000, (unsigned)date.month % 100, (unsigned)date.day % 100,
-                 second / 3600, second / 60 % 60, second % 60,
-                 (unsigned)(at_us % US_PER_SECOND));
+                 second / 3600, second / 60 % 60, second % 60, (unsigned)(at_us % US_PER_SECOND));
         return ret_text;
 }
