@@ -149,13 +149,15 @@ static int set_wrap_copy(void *user, aip_error **err)
 {
         (void)user;
         aip_error *cause = NULL, *outer = NULL;
-        aip_error_set(&cause, AIP_EIO, "cause");
-        aip_error_wrap(&outer, aip_error_code(cause) == AIP_ENOMEM ? NULL : cause, AIP_EIO, "outer");
+        int set = aip_error_set(&cause, AIP_EIO, "cause");
+        int wrapped = aip_error_wrap(&outer, cause, AIP_EIO, "outer");
         aip_error *copy = aip_error_copy(outer);
-        int r = aip_error_code(cause) == AIP_ENOMEM ? AIP_ENOMEM : aip_error_code(copy);
+        int copied = aip_error_code(copy);
         aip_error_free(outer);
         aip_error_free(copy);
-        return r == AIP_ENOMEM ? aip_error_set_nomem(err) : 0;
+        if (set == AIP_ENOMEM || wrapped == AIP_ENOMEM || copied == AIP_ENOMEM)
+                return aip_error_set_nomem(err);
+        return 0;
 }
 
 Test(error, survives_allocation_failure)
