@@ -1,0 +1,80 @@
+/*
+ * The contract of ports/job_repository.h and ports/catalog_repository.h, as tests that every store
+ * must pass. A store's own file (store_memory.c, store_sqlite.c …) says how a fresh one is made,
+ * and lists the cases with STORE_CONTRACT, so that each is one Criterion test of that suite:
+ *
+ *     #define CASE(name) Test(sqlite, name) { store_contract_run(&maker, store_contract_##name); }
+ *     STORE_CONTRACT(CASE)
+ */
+#ifndef TESTS_STORE_CONTRACT_H
+#define TESTS_STORE_CONTRACT_H
+
+#include <aiplat/adapters.h>
+
+/* How to make the store under test. */
+struct store_maker {
+        int is_virtual;   /* run it on the virtual loop: it has no threads and no descriptors */
+        int is_shareable; /* a second store can be opened on the same database */
+        /* Make an empty database of its own for this test. Optional. */
+        void (*prepare)(struct store_maker *maker);
+        /* Open a store on it; called again for a second one. */
+        int (*open)(struct store_maker *maker, const struct aip_store_options *options,
+                    struct aip_store *ret_store, aip_error **err);
+        void (*dispose)(struct store_maker *maker); /* optional */
+        char place[512];                            /* the maker's: a folder, a schema … */
+};
+
+struct store_fixture;
+typedef void store_case(struct store_fixture *f);
+
+/* One case on a fresh database, migrated. */
+void store_contract_run(const struct store_maker *maker, store_case *run);
+
+#define STORE_CONTRACT(X)                                                                          \
+        /* store_contract_jobs.c */                                                                \
+        X(create_stores_every_field)                                                               \
+        X(create_repeated_changes_nothing)                                                         \
+        X(create_with_a_used_key)                                                                  \
+        X(create_races_for_one_key)                                                                \
+        X(create_refuses_what_is_wrong)                                                            \
+        X(texts_of_every_size_and_script)                                                          \
+        X(fetch_unknown_is_no_error)                                                               \
+        X(list_pages_newest_first)                                                                 \
+        X(list_filters)                                                                            \
+        X(cancel_outcomes)                                                                         \
+        X(claim_by_ids)                                                                            \
+        X(claim_due_takes_the_longest_due)                                                         \
+        X(claims_never_share_a_job)                                                                \
+        X(claim_refuses_what_is_wrong)                                                             \
+        X(finish_records_once)                                                                     \
+        X(finish_failure_and_retry)                                                                \
+        X(finish_is_fenced)                                                                        \
+        /* store_contract_sessions.c */                                                            \
+        X(heartbeat_renews_and_reconciles)                                                         \
+        X(heartbeat_of_an_idle_worker)                                                             \
+        X(recover_takes_jobs_of_the_lost)                                                          \
+        X(recover_spares_the_living)                                                               \
+        X(recover_in_portions)                                                                     \
+        X(lost_session_claims_nothing)                                                             \
+        X(release_by_fence)                                                                        \
+        X(release_when_leaving)                                                                    \
+        /* store_contract_store.c */                                                               \
+        X(outbox_tells_every_transition)                                                           \
+        X(sweep_touches_and_forget_removes)                                                        \
+        X(promote_tells_delayed_jobs_once)                                                         \
+        X(watchers_hear_of_jobs)                                                                   \
+        X(watchers_hear_of_the_catalog)                                                            \
+        X(watchers_hear_of_other_stores)                                                           \
+        X(catalog_is_shipped)                                                                      \
+        X(config_put_modes)                                                                        \
+        X(template_put_modes)                                                                      \
+        X(many_at_once)                                                                            \
+        X(too_many_are_refused)                                                                    \
+        X(deadline_that_has_passed)                                                                \
+        X(migrate_again_changes_nothing)                                                           \
+        X(close_ends_everything_once)
+
+#define STORE_CONTRACT_DECLARE(name) void store_contract_##name(struct store_fixture *f);
+STORE_CONTRACT(STORE_CONTRACT_DECLARE)
+
+#endif
