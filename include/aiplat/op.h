@@ -48,7 +48,8 @@ AIP_API struct aip_op *aip_op_queue_pop(struct aip_op_queue *queue); /* NULL whe
 AIP_API void aip_op_queue_remove(struct aip_op_queue *queue, struct aip_op *op);
 
 /* The struct that `member` (an aip_op, a task, a timer …) is embedded in. */
-#define AIP_CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+#define AIP_CONTAINER_OF(pointer, type, member)                                                    \
+        ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 AIP_END_DECLS
 

@@ -30,7 +30,7 @@ static int is_static(const aip_error *error)
         return error == &out_of_memory_error;
 }
 
-static aip_error *new_error(int code, const char *format, va_list args)
+static AIP_PRINTF(2, 0) aip_error *new_error(int code, const char *format, va_list args)
 {
         va_list again;
         va_copy(again, args);

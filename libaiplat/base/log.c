@@ -21,8 +21,8 @@
 
 /* ---- making records ---- */
 
-static void hand_over(const struct aip_log *log, struct aip_log_record *record, const char *format,
-                      va_list args)
+static AIP_PRINTF(3, 0) void hand_over(const struct aip_log *log, struct aip_log_record *record,
+                                       const char *format, va_list args)
 {
         char text[SHORT_MESSAGE_BYTES];
         va_list again;

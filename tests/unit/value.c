@@ -299,6 +299,7 @@ static int change_shared(void *user, aip_error **err)
         for (int i = 0; i < 40; i++) {
                 size_t n = aip_value_size(object);
                 _cleanup_(aip_value_unref_p) aip_value *held = i % 5 ? NULL : aip_value_ref(object);
+                (void)held;
                 if (aip_value_object_set_cstr(&object, name_of(i, text), aip_value_ref(list)) < 0) {
                         cr_assert_eq(aip_value_size(object), n);
                         return aip_error_set_nomem(err);
@@ -310,6 +311,7 @@ static int change_shared(void *user, aip_error **err)
                 }
         }
         _cleanup_(aip_value_unref_p) aip_value *held = aip_value_ref(object);
+        (void)held;
         return aip_value_object_remove(&object, AIP_STR("m3")) < 0 ? aip_error_set_nomem(err) : 0;
 }
 
