@@ -1,0 +1,323 @@
+/*
+ * One claimed job, from PROCESSING to its recorded outcome. In reading order:
+ *
+ *     start ──► prepare ──► graph ──► conclude ──► record ──► ended
+ *                  │                      ▲           │ ▲
+ *                  └── cannot run ────────┘           └─┘ the store is away: again, later
+ *
+ * `conclude` moves the job (complete, fail, hand back) by the domain's rules; `record` sends the move
+ * to the store, whose fence has the last word: a stale outcome is dropped. Whatever happens to the
+ * worker, nothing is recorded twice.
+ */
+#include "job_run.h"
+
+#include <aiplat/llm_registry.h>
+
+#include "job_view.h"
+#include "macros.h"
+#include "mem.h"
+
+#define JOB_TIMEOUT_MS   3600000
+#define RECORD_FIRST_MS  200
+#define RECORD_MAX_MS    5000
+
+/* ── what all runs share ─────────────────────────────────────────────────────────────────────── */
+
+void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing_service_options *o)
+{
+        ports->loop = o->loop;
+        ports->log = o->log;
+        ports->jobs = o->jobs;
+        ports->cache = o->cache;
+        ports->cache_ttl_s = o->cache_ttl_s > 0 ? o->cache_ttl_s : 3600;
+        ports->catalog = o->catalog;
+        ports->relay = o->relay;
+        ports->llms = o->llms;
+        ports->job_timeout_ms = o->job_timeout_ms > 0 ? o->job_timeout_ms : JOB_TIMEOUT_MS;
+}
+
+int aip_run_ports_load_graphs(struct aip_run_ports *ports, aip_error **err)
+{
+        return aip_assistant_graph_new(&ports->assistant, err);
+}
+
+void aip_run_ports_deinit(struct aip_run_ports *ports)
+{
+        aip_graph_unref(ports->assistant);
+        aip_hash_map_deinit(&ports->runs);
+}
+
+/* ── record: the outcome under the fence ─────────────────────────────────────────────────────── */
+
+static void record(struct aip_job_run *run);
+
+static void run_end(struct aip_job_run *run)
+{
+        /* A job that was taken away and claimed again has a newer run under its id. */
+        if (aip_hash_map_get_id(&run->ports->runs, &run->fence.job_id) == run)
+                aip_hash_map_remove_id(&run->ports->runs, &run->fence.job_id);
+        run->ended(run->user, run);
+}
+
+static void log_recorded(const struct aip_job_run *run)
+{
+        const struct aip_job_fields *f = aip_job_fields(run->job);
+        int64_t took_ms = (f->updated_at_us - f->started_at_us) / 1000;
+
+        switch (run->transition.kind) {
+        case AIP_TRANSITION_COMPLETED:
+                aip_log_job(run->ports->log, AIP_LOG_INFO, "worker", &f->id, run->trace_id,
+                            "completed in %lld ms by %.*s, %lld + %lld tokens", (long long)took_ms,
+                            AIP_STR_ARG(f->provider), (long long)f->input_tokens,
+                            (long long)f->output_tokens);
+                break;
+        case AIP_TRANSITION_FAILED:
+        case AIP_TRANSITION_RETRY:
+                aip_log_job(run->ports->log, AIP_LOG_WARNING, "worker", &f->id, run->trace_id,
+                            "attempt %d of %d failed%s: %.*s: %.*s", f->attempt, f->max_attempts,
+                            run->transition.kind == AIP_TRANSITION_RETRY ? ", will be retried" : "",
+                            AIP_STR_ARG(f->error_code), AIP_STR_ARG(f->error_message));
+                break;
+        case AIP_TRANSITION_CREATED:
+        case AIP_TRANSITION_DUE:
+        case AIP_TRANSITION_STARTED:
+        case AIP_TRANSITION_RELEASED:
+        case AIP_TRANSITION_CANCELLED:
+                aip_log_job(run->ports->log, AIP_LOG_INFO, "worker", &f->id, run->trace_id, "%s",
+                            aip_transition_kind_name(run->transition.kind));
+                break;
+        }
+}
+
+static void take_recorded(struct aip_job_run *run)
+{
+        const struct aip_run_ports *p = run->ports;
+
+        switch (run->finish.ret_outcome) {
+        case AIP_FINISH_RECORDED:
+                log_recorded(run);
+                aip_outbox_relay_push(p->relay, &run->finish.transition);
+                aip_job_cache_fill(p->cache, run->job, p->cache_ttl_s);
+                break;
+        case AIP_FINISH_STALE:
+                aip_log_job(p->log, AIP_LOG_WARNING, "worker", &run->fence.job_id, run->trace_id,
+                            "the outcome came too late and was dropped");
+                break;
+        }
+}
+
+static void recorded(struct aip_op *op)
+{
+        struct aip_job_run *run = AIP_CONTAINER_OF(op, struct aip_job_run, finish.op);
+        _cleanup_(aip_error_free_p) aip_error *err = AIP_TAKE(op->err);
+
+        if (!err) {
+                take_recorded(run);
+        } else if (run->stop == AIP_RUN_GOES_ON) {
+                aip_log_job(run->ports->log, AIP_LOG_WARNING, "worker", &run->fence.job_id,
+                            run->trace_id, "outcome not recorded yet: %s", aip_error_message(err));
+                aip_timer_set(run->ports->loop, &run->retry_timer, run->retry_ms);
+                run->retry_ms = AIP_MIN(2 * run->retry_ms, (int64_t)RECORD_MAX_MS);
+                return;
+        }
+        run_end(run);
+}
+
+static void record_again(struct aip_timer *timer)
+{
+        record(AIP_CONTAINER_OF(timer, struct aip_job_run, retry_timer));
+}
+
+static void record(struct aip_job_run *run)
+{
+        const struct aip_run_ports *p = run->ports;
+
+        run->finish = (struct aip_job_finish){.op = {.done = recorded}, .job = run->job};
+        run->finish.transition = run->transition;
+        p->jobs.ops->finish(p->jobs.self, &run->finish);
+}
+
+/* ── conclude: move the job by the domain's rules ────────────────────────────────────────────── */
+
+static int complete(struct aip_job_run *run, const aip_value *state, aip_error **err)
+{
+        struct aip_job_outcome outcome = {.self_size = sizeof(outcome)};
+
+        outcome.result = aip_value_as_string(aip_value_get_cstr(state, "answer"));
+        outcome.provider = aip_value_as_string(aip_value_get_cstr(state, "provider"));
+        outcome.model_name = aip_value_as_string(aip_value_get_cstr(state, "model_name"));
+        outcome.input_tokens = aip_value_as_int(aip_value_get_cstr(state, "input_tokens"), 0);
+        outcome.output_tokens = aip_value_as_int(aip_value_get_cstr(state, "output_tokens"), 0);
+        return aip_job_complete(run->job, &outcome, aip_wall_us(run->ports->loop), &run->transition,
+                                err);
+}
+
+/* `failure` is consumed always. A run that has been told to stop is not judged by how it ended. */
+static void conclude(struct aip_job_run *run, const aip_value *state, aip_error *failure)
+{
+        _cleanup_(aip_error_free_p) aip_error *why = failure;
+        _cleanup_(aip_error_free_p) aip_error *err = NULL;
+        int64_t now_us = aip_wall_us(run->ports->loop);
+        int r = 0;
+
+        if (run->stop == AIP_RUN_GONE) {
+                aip_log_job(run->ports->log, AIP_LOG_INFO, "worker", &run->fence.job_id,
+                            run->trace_id, "stopped: cancelled, or taken over");
+                run_end(run);
+                return;
+        }
+        if (run->stop == AIP_RUN_HAND_BACK && why)
+                r = aip_job_release(run->job, now_us, &run->transition, &err);
+        else if (why)
+                r = aip_job_fail(run->job, why, now_us, &run->transition, &err);
+        else if (complete(run, state, &err) < 0)
+                r = aip_job_fail(run->job, err, now_us, &run->transition, NULL);
+        if (r < 0) {
+                /* Nothing can be recorded (out of memory): the lease brings the job back. */
+                aip_log_job(run->ports->log, AIP_LOG_ERROR, "worker", &run->fence.job_id,
+                            run->trace_id, "outcome lost, the job will run again");
+                run_end(run);
+                return;
+        }
+        record(run);
+}
+
+static void graph_done(struct aip_op *op)
+{
+        struct aip_job_run *run = AIP_CONTAINER_OF(op, struct aip_job_run, graph_run.op);
+        _cleanup_(aip_value_unref_p) aip_value *state = NULL;
+
+        run->is_in_graph = 0;
+        if (!op->err)
+                state = AIP_TAKE(run->graph_run.ret_state);
+        conclude(run, state, AIP_TAKE(op->err));
+}
+
+/* ── prepare: config, template, graph, all of one snapshot ───────────────────────────────────── */
+
+static int fail_for_good(aip_error **err, const char *kind, const char *what, struct aip_str name)
+{
+        aip_error_set(err, AIP_ENOTFOUND, "%s '%.*s'", what, AIP_STR_ARG(name));
+        if (err)
+                aip_error_set_kind(*err, kind);
+        return AIP_ENOTFOUND;
+}
+
+static int prepare_agent(struct aip_job_run *run, aip_error **err)
+{
+        const struct aip_job_fields *f = aip_job_fields(run->job);
+        struct aip_agent_context *agent = &run->agent;
+        const aip_llm_config *config = aip_catalog_config(run->catalog, f->config_name);
+        const aip_prompt_template *template = aip_catalog_template(run->catalog, f->template_name);
+
+        if (!config)
+                return fail_for_good(err, "caller_config_not_found", "no configuration", f->config_name);
+        if (!aip_llm_config_fields(config)->is_active)
+                return fail_for_good(err, "caller_config_not_active", "not active: configuration",
+                                     f->config_name);
+        if (!template)
+                return fail_for_good(err, "caller_template_not_found", "no template",
+                                     f->template_name);
+        if (f->variables_json.n > 0 && aip_value_parse(f->variables_json, &run->variables, err) < 0)
+                return AIP_EINVAL;
+        agent->config = config;
+        agent->prompt_template = template;
+        agent->variables = run->variables;
+        agent->job_id = &run->fence.job_id;
+        agent->trace_id = run->trace_id[0] ? run->trace_id : NULL;
+        agent->deadline_ms = aip_now_ms(run->ports->loop) + run->ports->job_timeout_ms;
+        return aip_llm_registry_find(run->ports->llms, config, &agent->llm, err);
+}
+
+static int prepare_input(struct aip_job_run *run, aip_value **ret_input, aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *input = aip_value_object();
+
+        if (!input || aip_value_object_set_cstr(&input, "prompt",
+                                                aip_value_string(aip_job_fields(run->job)->prompt)) < 0)
+                return aip_error_set_nomem(err);
+        *ret_input = AIP_TAKE(input);
+        return 0;
+}
+
+static void start(struct aip_task *task)
+{
+        struct aip_job_run *run = AIP_CONTAINER_OF(task, struct aip_job_run, task);
+        aip_error *err = NULL;
+        aip_value *input = NULL;
+
+        run->catalog = aip_catalog_ref(aip_catalog_service_current(run->ports->catalog));
+        if (run->stop != AIP_RUN_GOES_ON)
+                aip_error_set(&err, AIP_ECANCELLED, "stopped before it began");
+        if (err || prepare_agent(run, &err) < 0 || prepare_input(run, &input, &err) < 0) {
+                conclude(run, NULL, err);
+                return;
+        }
+        run->is_in_graph = 1;
+        run->graph_run = (struct aip_graph_run){.op = {.done = graph_done}, .self_size = sizeof(run->graph_run)};
+        run->graph_run.op.deadline_ms = run->agent.deadline_ms;
+        run->graph_run.graph = run->ports->assistant;
+        run->graph_run.input = input;
+        run->graph_run.context = &run->agent;
+        aip_graph_run_start(run->ports->loop, &run->graph_run);
+        aip_value_unref(input);
+}
+
+/* ── life ────────────────────────────────────────────────────────────────────────────────────── */
+
+struct aip_job_run *aip_job_run_new(struct aip_run_ports *ports, aip_job *job,
+                                    void (*ended)(void *user, struct aip_job_run *run), void *user)
+{
+        const struct aip_job_fields *f = aip_job_fields(job);
+        struct aip_job_run *run = aip_calloc(1, sizeof(*run));
+
+        if (!run)
+                return NULL;
+        run->fence.job_id = f->id;
+        run->fence.version = f->version;
+        if (aip_hash_map_set_id(&ports->runs, &f->id, run, NULL) < 0) {
+                aip_free(run);
+                return NULL;
+        }
+        if (f->trace_id.n == AIP_TRACE_ID_BYTES - 1)
+                memcpy(run->trace_id, f->trace_id.p, f->trace_id.n);
+        run->ports = ports;
+        run->job = job;
+        run->ended = ended;
+        run->user = user;
+        run->task.run = start;
+        run->retry_timer.fire = record_again;
+        run->retry_ms = RECORD_FIRST_MS;
+        return run;
+}
+
+void aip_job_run_start(struct aip_job_run *run)
+{
+        aip_defer(run->ports->loop, &run->task);
+}
+
+void aip_job_run_stop(struct aip_job_run *run, enum aip_run_stop why)
+{
+        if (run->stop >= why)
+                return;
+        run->stop = why;
+        if (run->is_in_graph) {
+                aip_graph_run_cancel(&run->graph_run);
+        } else if (run->retry_timer.is_armed) {
+                /* Its outcome could not be recorded so far; one last try decides. */
+                aip_timer_set(run->ports->loop, &run->retry_timer, 0);
+        }
+}
+
+int aip_job_run_holds_claim(const struct aip_job_run *run)
+{
+        return aip_job_fields(run->job)->version == run->fence.version;
+}
+
+void aip_job_run_free(struct aip_job_run *run)
+{
+        aip_value_unref(run->variables);
+        aip_catalog_unref(run->catalog);
+        aip_job_free(run->job);
+        aip_free(run);
+}

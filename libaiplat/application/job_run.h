@@ -1,0 +1,75 @@
+/*
+ * One claimed job on its way to its recorded outcome: what the processing service starts and stops.
+ * Loop thread only.
+ */
+#ifndef AIPLAT_APPLICATION_JOB_RUN_H
+#define AIPLAT_APPLICATION_JOB_RUN_H
+
+#include <aiplat/graph_run.h>
+#include <aiplat/processing_service.h>
+
+#include "assistant_graph.h"
+#include "hash_map.h"
+#include "list.h"
+
+/* What every run needs, shared by all of a service. */
+struct aip_run_ports {
+        struct aip_loop loop;
+        const struct aip_log *log;
+        struct aip_job_repository jobs;
+        struct aip_cache cache;
+        int32_t cache_ttl_s;
+        aip_catalog_service *catalog;
+        aip_outbox_relay *relay;
+        aip_llm_registry *llms;
+        int64_t job_timeout_ms;
+        aip_graph *assistant;
+        struct aip_hash_map runs; /* by job id */
+};
+
+void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing_service_options *o);
+int aip_run_ports_load_graphs(struct aip_run_ports *ports, aip_error **err);
+void aip_run_ports_deinit(struct aip_run_ports *ports);
+
+/* Why a run is to stop before its end. */
+enum aip_run_stop {
+        AIP_RUN_GOES_ON = 0,
+        AIP_RUN_HAND_BACK, /* we are leaving: the job goes back, the attempt does not count */
+        AIP_RUN_GONE       /* cancelled, or taken away: nothing is recorded any more */
+};
+
+struct aip_job_run {
+        struct aip_list link; /* the service's */
+        struct aip_fence fence;
+        struct aip_run_ports *ports;
+        void (*ended)(void *user, struct aip_job_run *run);
+        void *user;
+
+        aip_job *job;
+        aip_catalog *catalog; /* the snapshot that this run is wholly on */
+        aip_value *variables;
+        char trace_id[AIP_TRACE_ID_BYTES];
+        struct aip_agent_context agent;
+        struct aip_graph_run graph_run;
+        int is_in_graph;
+
+        struct aip_job_finish finish;
+        struct aip_transition transition;
+        struct aip_timer retry_timer; /* before the outcome is sent to the store again */
+        int64_t retry_ms;
+        enum aip_run_stop stop;
+        struct aip_task task;
+};
+
+/* `job` is PROCESSING and consumed on success. NULL: out of memory. */
+struct aip_job_run *aip_job_run_new(struct aip_run_ports *ports, aip_job *job,
+                                    void (*ended)(void *user, struct aip_job_run *run), void *user);
+/* `ended` is called once, never from within this call. */
+void aip_job_run_start(struct aip_job_run *run);
+/* The model call in flight is cancelled; the run ends soon. GONE overrides HAND_BACK. */
+void aip_job_run_stop(struct aip_job_run *run, enum aip_run_stop why);
+/* Whether the store should still have the job as ours (its outcome has not been sent yet). */
+int aip_job_run_holds_claim(const struct aip_job_run *run);
+void aip_job_run_free(struct aip_job_run *run);
+
+#endif

@@ -1,0 +1,465 @@
+/*
+ * Submit, read, wait, list, cancel (job_service.h). Called by the HTTP controllers, by aiplatctl and
+ * by C programs. Everything is checked here before the store sees it; what the store has committed is
+ * handed to the outbox relay; ended jobs are answered from the cache.
+ *
+ * Waiting for a job: read it; when it has not ended, sleep until the store's watcher says that it
+ * has, or a second has passed (a hint may get lost with a connection), and read it again.
+ */
+#include <aiplat/job_service.h>
+
+#include "job_view.h"
+#include "macros.h"
+#include "mem.h"
+
+#define WAITER_BUCKETS 4096 /* a power of two */
+#define WAIT_RECHECK_MS 1000
+#define WAIT_MAX_MS 3600000
+#define DELAY_MAX_MS (366LL * 24 * 3600 * 1000) /* a job may be made to wait for a year */
+
+enum read_state { READ_FETCHING, READ_WAITING, READ_OVER };
+
+
+struct aip_job_service {
+        struct aip_loop loop;
+        const struct aip_log *log;
+        struct aip_job_repository jobs;
+        struct aip_cache cache;
+        aip_catalog_service *catalog;
+        aip_outbox_relay *relay;
+        int32_t cache_ttl_s;
+        struct aip_id_source ids;
+        struct aip_store_watcher watcher;
+        struct aip_job_read *waiters[WAITER_BUCKETS]; /* asleep, by job id */
+};
+
+/* ── submit ──────────────────────────────────────────────────────────────────────────────────── */
+
+static int check_idempotency_key(struct aip_str key, aip_error **err)
+{
+        if (key.n > AIP_IDEMPOTENCY_KEY_MAX_BYTES)
+                return aip_error_set(err, AIP_EINVAL, "Idempotency-Key: at most %d bytes",
+                                     AIP_IDEMPOTENCY_KEY_MAX_BYTES);
+        for (size_t i = 0; i < key.n; i++)
+                if (key.p[i] < 0x20 || key.p[i] > 0x7e)
+                        return aip_error_set(err, AIP_EINVAL,
+                                             "Idempotency-Key: printable ASCII only");
+        return 0;
+}
+
+/* Names every variable that the template requires and the job does not give. */
+static int check_variables(const aip_prompt_template *template, struct aip_str variables_json,
+                           aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *variables = NULL;
+        _cleanup_(aip_buf_deinit) struct aip_buf missing = AIP_BUF_INIT(4096);
+        const struct aip_template_variable *wanted;
+        size_t n = aip_prompt_template_variables(template, &wanted);
+        int r;
+
+        if (n == 0)
+                return 0;
+        if (variables_json.n > 0 && (r = aip_value_parse(variables_json, &variables, err)) < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
+                if (!wanted[i].is_required || aip_value_get(variables, wanted[i].name))
+                        continue;
+                r = aip_buf_printf(&missing, "%s%.*s", missing.n ? ", " : "",
+                                   (int)wanted[i].name.n, wanted[i].name.p);
+                if (r == AIP_ENOMEM)
+                        return aip_error_set_nomem(err);
+        }
+        if (missing.n == 0)
+                return 0;
+        return aip_error_set(err, AIP_EINVAL, "variables: the template needs: %s", missing.p);
+}
+
+/* The job must be able to run as things stand; what changes later is found out by the worker. */
+static int check_names(const aip_catalog *catalog, const struct aip_job_fields *f, aip_error **err)
+{
+        const aip_llm_config *config = aip_catalog_config(catalog, f->config_name);
+        const aip_prompt_template *template = aip_catalog_template(catalog, f->template_name);
+
+        if (!config)
+                return aip_error_set(err, AIP_ENOTFOUND, "config_name: no configuration '%.*s'",
+                                     (int)f->config_name.n, f->config_name.p);
+        if (!aip_llm_config_fields(config)->is_active)
+                return aip_error_set(err, AIP_ENOTFOUND,
+                                     "config_name: the configuration '%.*s' is not active",
+                                     (int)f->config_name.n, f->config_name.p);
+        if (!template)
+                return aip_error_set(err, AIP_ENOTFOUND, "template_name: no template '%.*s'",
+                                     (int)f->template_name.n, f->template_name.p);
+        if (!aip_str_eq(f->graph_name, aip_str_of("assistant")))
+                return aip_error_set(err, AIP_ENOTFOUND, "graph_name: no graph '%.*s'",
+                                     (int)f->graph_name.n, f->graph_name.p);
+        return check_variables(template, f->variables_json, err);
+}
+
+/* Everything that makes two requests the same, in one text, hashed (SHA-1, by way of a UUIDv5). */
+static int fingerprint(const struct aip_job_submit *submit, const struct aip_job_fields *f,
+                       uint64_t ret_fingerprint[2], aip_error **err)
+{
+        static const struct aip_id space = {{0xa1, 0x91, 0xa7}};
+        _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(2u << 20);
+        const struct aip_str parts[] = {f->prompt,     f->config_name,    f->template_name,
+                                        f->graph_name, f->variables_json, f->metadata_json};
+        struct aip_id hash;
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < AIP_ARRAY_SIZE(parts); i++) {
+                r = aip_buf_printf(&text, "%zu:", parts[i].n);
+                if (r >= 0)
+                        r = aip_buf_append(&text, parts[i]);
+        }
+        if (r >= 0)
+                r = aip_buf_printf(&text, "%d,%d,%lld,%lld", f->max_attempts, f->retry_delay_ms,
+                                   (long long)submit->spec.run_at_us, (long long)submit->delay_ms);
+        if (r < 0)
+                return aip_error_set(err, r, "no memory for the request's fingerprint");
+        hash = aip_id_from_name(&space, aip_buf_str(&text));
+        memcpy(ret_fingerprint, hash.bytes, sizeof(hash.bytes));
+        return 0;
+}
+
+static int prepare(struct aip_job_service *s, struct aip_job_submit *submit, aip_error **err)
+{
+        const aip_catalog *catalog = aip_catalog_service_current(s->catalog);
+        int64_t now_us = aip_wall_us(s->loop);
+        struct aip_job_spec spec = submit->spec;
+        int r;
+
+        if (!catalog)
+                return aip_error_set(err, AIP_EUNAVAILABLE,
+                                     "the configurations have not been read yet");
+        if (submit->delay_ms < 0 || submit->delay_ms > DELAY_MAX_MS ||
+            spec.run_at_us > now_us + DELAY_MAX_MS * 1000)
+                return aip_error_set(err, AIP_EINVAL, "%s: at most 366 days ahead, and not negative",
+                                     submit->delay_ms ? "delay" : "run_at");
+        if (spec.run_at_us == 0 && submit->delay_ms > 0)
+                spec.run_at_us = now_us + submit->delay_ms * 1000;
+        if ((r = check_idempotency_key(submit->idempotency_key, err)) < 0 ||
+            (r = aip_job_new(aip_id_next(&s->ids, now_us), &spec, now_us, &submit->job, err)) < 0)
+                return r;
+        if ((r = check_names(catalog, aip_job_fields(submit->job), err)) < 0)
+                return r;
+        if (submit->idempotency_key.n == 0)
+                return 0;
+        return fingerprint(submit, aip_job_fields(submit->job), submit->create.fingerprint, err);
+}
+
+static void submit_end(struct aip_job_submit *submit, aip_error *err)
+{
+        aip_job_free(AIP_TAKE(submit->job));
+        aip_op_finish(submit->service->loop, &submit->op, err);
+}
+
+static void created(struct aip_op *op)
+{
+        struct aip_job_submit *submit = AIP_CONTAINER_OF(op, struct aip_job_submit, create.op);
+        struct aip_job_create *create = &submit->create;
+        aip_error *err = AIP_TAKE(op->err);
+
+        if (err) {
+                submit_end(submit, err);
+                return;
+        }
+        switch (create->ret_outcome) {
+        case AIP_CREATE_CREATED:
+                aip_outbox_relay_push(submit->service->relay, &create->ret_transition);
+                break;
+        case AIP_CREATE_REPLAYED:
+                submit->ret_is_replay = 1;
+                break;
+        case AIP_CREATE_KEY_REUSED:
+                aip_error_set(&err, AIP_ECONFLICT,
+                              "Idempotency-Key: already used with a different request");
+                break;
+        }
+        submit->ret_job_id = create->ret_job_id;
+        submit->ret_status = create->ret_status;
+        submit_end(submit, err);
+}
+
+void aip_job_service_submit(aip_job_service *s, struct aip_job_submit *submit)
+{
+        aip_error *err = NULL;
+
+        submit->service = s;
+        submit->job = NULL;
+        submit->ret_is_replay = 0;
+        submit->create = (struct aip_job_create){.op = {.done = created}};
+        if (prepare(s, submit, &err) < 0) {
+                submit_end(submit, err);
+                return;
+        }
+        submit->create.op.deadline_ms = submit->op.deadline_ms;
+        submit->create.job = submit->job;
+        submit->create.idempotency_key = submit->idempotency_key;
+        s->jobs.ops->create(s->jobs.self, &submit->create);
+}
+
+/* ── read and wait ───────────────────────────────────────────────────────────────────────────── */
+
+static struct aip_job_read **bucket_of(struct aip_job_service *s, const struct aip_id *id)
+{
+        return &s->waiters[aip_id_hash(id) & (WAITER_BUCKETS - 1)];
+}
+
+static void waiter_add(struct aip_job_read *read)
+{
+        struct aip_job_read **bucket = bucket_of(read->service, &read->id);
+
+        read->previous_waiter = NULL;
+        read->next_waiter = *bucket;
+        if (*bucket)
+                (*bucket)->previous_waiter = read;
+        *bucket = read;
+        read->state = READ_WAITING;
+}
+
+static void waiter_remove(struct aip_job_read *read)
+{
+        if (read->next_waiter)
+                read->next_waiter->previous_waiter = read->previous_waiter;
+        if (read->previous_waiter)
+                read->previous_waiter->next_waiter = read->next_waiter;
+        else
+                *bucket_of(read->service, &read->id) = read->next_waiter;
+        read->next_waiter = read->previous_waiter = NULL;
+        aip_timer_clear(read->service->loop, &read->timer);
+}
+
+static void read_end(struct aip_job_read *read, aip_error *err)
+{
+        read->state = READ_OVER;
+        aip_op_finish(read->service->loop, &read->op, err);
+}
+
+static void read_fetched(struct aip_op *op);
+
+static void read_fetch(struct aip_job_read *read)
+{
+        struct aip_job_service *s = read->service;
+
+        read->state = READ_FETCHING;
+        read->fetch = (struct aip_job_fetch){.op = {.done = read_fetched}, .id = read->id};
+        read->fetch.op.deadline_ms = read->op.deadline_ms;
+        s->jobs.ops->fetch(s->jobs.self, &read->fetch);
+}
+
+static void read_again(struct aip_timer *timer)
+{
+        struct aip_job_read *read = AIP_CONTAINER_OF(timer, struct aip_job_read, timer);
+
+        waiter_remove(read);
+        read_fetch(read);
+}
+
+static void read_fetched(struct aip_op *op)
+{
+        struct aip_job_read *read = AIP_CONTAINER_OF(op, struct aip_job_read, fetch.op);
+        struct aip_job_service *s = read->service;
+        aip_job *job = op->err ? NULL : AIP_TAKE(read->fetch.ret_job);
+        int64_t left_ms = read->wait_until_ms - aip_now_ms(s->loop);
+
+        if (op->err || !job || aip_job_status_is_terminal(aip_job_fields(job)->status) ||
+            left_ms <= 0) {
+                read->ret_job = job;
+                read_end(read, AIP_TAKE(op->err));
+                return;
+        }
+        aip_job_free(job);
+        waiter_add(read);
+        aip_timer_set(s->loop, &read->timer, AIP_MIN(left_ms, (int64_t)WAIT_RECHECK_MS));
+}
+
+void aip_job_service_read(aip_job_service *s, struct aip_job_read *read)
+{
+        int64_t wait_ms = AIP_MAX(AIP_MIN(read->wait_ms, (int64_t)WAIT_MAX_MS), (int64_t)0);
+
+        read->service = s;
+        read->ret_job = NULL;
+        read->timer = (struct aip_timer){.fire = read_again};
+        read->wait_until_ms = aip_now_ms(s->loop) + wait_ms;
+        read_fetch(read);
+}
+
+static void jobs_ended(struct aip_store_watcher *watcher, const struct aip_id *ids, size_t n)
+{
+        struct aip_job_service *s = AIP_CONTAINER_OF(watcher, struct aip_job_service, watcher);
+
+        for (size_t i = 0; i < n; i++) {
+                struct aip_job_read *read = *bucket_of(s, &ids[i]), *next;
+
+                for (; read; read = next) {
+                        next = read->next_waiter;
+                        if (aip_id_equal(&read->id, &ids[i]))
+                                read_again(&read->timer);
+                }
+        }
+}
+
+static void for_all_waiters(struct aip_job_service *s, void (*call)(struct aip_job_read *read))
+{
+        for (size_t i = 0; i < WAITER_BUCKETS; i++) {
+                struct aip_job_read *read = s->waiters[i], *next;
+
+                for (; read; read = next) {
+                        next = read->next_waiter;
+                        call(read);
+                }
+        }
+}
+
+static void end_wait(struct aip_job_read *read)
+{
+        aip_error *err = NULL;
+
+        waiter_remove(read);
+        aip_error_set(&err, AIP_ECANCELLED, "the wait was given up");
+        read_end(read, err);
+}
+
+void aip_job_service_end_waits(aip_job_service *s)
+{
+        for_all_waiters(s, end_wait);
+}
+
+/* ── view ────────────────────────────────────────────────────────────────────────────────────── */
+
+static void view_end(struct aip_job_view *view, aip_error *err)
+{
+        aip_op_finish(view->service->loop, &view->op, err);
+}
+
+static void view_read(struct aip_op *op)
+{
+        struct aip_job_view *view = AIP_CONTAINER_OF(op, struct aip_job_view, read.op);
+        struct aip_job_service *s = view->service;
+        aip_error *err = AIP_TAKE(op->err);
+        aip_job *job = err ? NULL : AIP_TAKE(view->read.ret_job);
+
+        if (job) {
+                view->ret_is_found = 1;
+                aip_buf_clear(&view->ret_view);
+                aip_job_view_print(job, &view->ret_view, &err);
+                if (!err && s->cache.ops && aip_job_status_is_terminal(aip_job_fields(job)->status))
+                        s->cache.ops->put(s->cache.self, aip_str_of(view->cache_key),
+                                          aip_buf_str(&view->ret_view), s->cache_ttl_s);
+        }
+        aip_job_free(job);
+        view_end(view, err);
+}
+
+static void view_from_store(struct aip_job_view *view)
+{
+        view->read = (struct aip_job_read){.op = {.done = view_read}, .id = view->id};
+        view->read.op.deadline_ms = view->op.deadline_ms;
+        view->read.wait_ms = view->wait_ms;
+        aip_job_service_read(view->service, &view->read);
+}
+
+static void view_cached(struct aip_op *op)
+{
+        struct aip_job_view *view = AIP_CONTAINER_OF(op, struct aip_job_view, cache_get.op);
+        int is_hit = !op->err && view->cache_get.ret_is_hit && view->cache_get.ret_value.n > 0;
+
+        aip_error_free(AIP_TAKE(op->err));
+        if (!is_hit) {
+                aip_buf_deinit(&view->cache_get.ret_value);
+                view_from_store(view);
+                return;
+        }
+        view->ret_is_found = 1;
+        view->ret_view = view->cache_get.ret_value;
+        view_end(view, NULL);
+}
+
+void aip_job_service_view(aip_job_service *s, struct aip_job_view *view)
+{
+        struct aip_str key = aip_job_cache_key(&view->id, view->cache_key);
+
+        view->service = s;
+        view->ret_is_found = 0;
+        aip_buf_init(&view->ret_view, AIP_JOB_VIEW_MAX_BYTES);
+        view->read.state = READ_OVER;
+        if (!s->cache.ops) {
+                view_from_store(view);
+                return;
+        }
+        view->cache_get = (struct aip_cache_get){.op = {.done = view_cached}, .key = key};
+        aip_buf_init(&view->cache_get.ret_value, AIP_JOB_VIEW_MAX_BYTES);
+        s->cache.ops->get(s->cache.self, &view->cache_get);
+}
+
+void aip_job_service_view_cancel(struct aip_job_view *view)
+{
+        /* Only a sleep can be cut short; a read that is under way ends by itself soon. */
+        view->wait_ms = 0;
+        view->read.wait_until_ms = 0;
+        if (view->read.state == READ_WAITING)
+                end_wait(&view->read);
+}
+
+/* ── list and cancel ─────────────────────────────────────────────────────────────────────────── */
+
+void aip_job_service_list(aip_job_service *s, struct aip_job_list *list)
+{
+        s->jobs.ops->list(s->jobs.self, list);
+}
+
+static void cancelled(struct aip_op *op)
+{
+        struct aip_job_cancel *cancel = AIP_CONTAINER_OF(op, struct aip_job_cancel, cancellation.op);
+        struct aip_job_cancellation *c = &cancel->cancellation;
+        aip_error *err = AIP_TAKE(op->err);
+
+        if (!err) {
+                cancel->ret_outcome = c->ret_outcome;
+                cancel->ret_status = c->ret_status;
+                if (c->ret_outcome == AIP_CANCEL_CANCELLED)
+                        aip_outbox_relay_push(cancel->service->relay, &c->ret_transition);
+        }
+        aip_op_finish(cancel->service->loop, &cancel->op, err);
+}
+
+void aip_job_service_cancel(aip_job_service *s, struct aip_job_cancel *cancel)
+{
+        cancel->service = s;
+        cancel->cancellation =
+                (struct aip_job_cancellation){.op = {.done = cancelled}, .id = cancel->id};
+        cancel->cancellation.op.deadline_ms = cancel->op.deadline_ms;
+        s->jobs.ops->cancel(s->jobs.self, &cancel->cancellation);
+}
+
+/* ── life ────────────────────────────────────────────────────────────────────────────────────── */
+
+int aip_job_service_new(const struct aip_job_service_options *o, aip_job_service **ret_service,
+                        aip_error **err)
+{
+        struct aip_job_service *s = aip_calloc(1, sizeof(*s));
+
+        if (!s)
+                return aip_error_set_nomem(err);
+        s->loop = o->loop;
+        s->log = o->log;
+        s->jobs = o->jobs;
+        s->cache = o->cache;
+        s->catalog = o->catalog;
+        s->relay = o->relay;
+        s->cache_ttl_s = o->cache_ttl_s > 0 ? o->cache_ttl_s : 3600;
+        aip_id_source_init(&s->ids, o->random);
+        s->watcher.on_jobs_ended = jobs_ended;
+        s->jobs.ops->watch(s->jobs.self, &s->watcher);
+        *ret_service = s;
+        return 0;
+}
+
+void aip_job_service_free(aip_job_service *s)
+{
+        if (!s)
+                return;
+        s->jobs.ops->unwatch(s->jobs.self, &s->watcher);
+        aip_free(s);
+}

@@ -1,0 +1,135 @@
+/*
+ * The job as the JSON document that clients get: printed once, sent as it is, and kept in the read
+ * cache in the same form. Called by the job service, the processing service (which fills the cache)
+ * and the HTTP controllers. It formats; it decides nothing.
+ */
+#include "job_view.h"
+
+#include "macros.h"
+
+static int put_name(struct aip_buf *out, const char *name)
+{
+        int r = aip_buf_append_cstr(out, name);
+        return r < 0 ? r : aip_buf_append_char(out, ':');
+}
+
+static int put_string(struct aip_buf *out, const char *name, struct aip_str value)
+{
+        int r = put_name(out, name);
+
+        if (r < 0)
+                return r;
+        return value.p ? aip_json_append_string(out, value) : aip_buf_append_cstr(out, "null");
+}
+
+/* `value` is JSON already. */
+static int put_document(struct aip_buf *out, const char *name, struct aip_str value)
+{
+        int r = put_name(out, name);
+
+        if (r < 0)
+                return r;
+        return value.n > 0 ? aip_buf_append(out, value) : aip_buf_append_cstr(out, "null");
+}
+
+static int put_time(struct aip_buf *out, const char *name, int64_t wall_us)
+{
+        int r = put_name(out, name);
+
+        if (r < 0)
+                return r;
+        if (wall_us == 0)
+                return aip_buf_append_cstr(out, "null");
+        if ((r = aip_buf_append_char(out, '"')) < 0 || (r = aip_time_print(wall_us, out, NULL)) < 0)
+                return r;
+        return aip_buf_append_char(out, '"');
+}
+
+static int put_identity(const struct aip_job_fields *f, struct aip_buf *out)
+{
+        char id[AIP_ID_TEXT_BYTES];
+        int r;
+
+        if ((r = aip_buf_printf(out, "{\"job_id\":\"%s\",\"status\":\"%s\",",
+                                aip_id_format(&f->id, id), aip_job_status_name(f->status))) < 0 ||
+            (r = put_string(out, "\"result\"", f->result)) < 0 ||
+            (r = put_string(out, ",\"error\"", f->error_message)) < 0 ||
+            (r = put_string(out, ",\"error_code\"", f->error_code)) < 0)
+                return r;
+        return 0;
+}
+
+static int put_request(const struct aip_job_fields *f, struct aip_buf *out)
+{
+        int r;
+
+        if ((r = put_string(out, ",\"prompt\"", f->prompt)) < 0 ||
+            (r = put_string(out, ",\"config_name\"", f->config_name)) < 0 ||
+            (r = put_string(out, ",\"template_name\"", f->template_name)) < 0 ||
+            (r = put_string(out, ",\"graph_name\"", f->graph_name)) < 0 ||
+            (r = put_document(out, ",\"variables\"", f->variables_json)) < 0 ||
+            (r = put_document(out, ",\"metadata\"", f->metadata_json)) < 0)
+                return r;
+        return aip_buf_printf(out, ",\"attempt\":%d,\"max_attempts\":%d", f->attempt,
+                              f->max_attempts);
+}
+
+static int put_usage(const struct aip_job_fields *f, struct aip_buf *out)
+{
+        if (!f->provider.p)
+                return aip_buf_append_cstr(out, ",\"usage\":null");
+        return aip_buf_printf(out, ",\"usage\":{\"input_tokens\":%lld,\"output_tokens\":%lld}",
+                              (long long)f->input_tokens, (long long)f->output_tokens);
+}
+
+static int put_all(const struct aip_job_fields *f, struct aip_buf *out)
+{
+        int r;
+
+        if ((r = put_identity(f, out)) < 0 || (r = put_request(f, out)) < 0 ||
+            (r = put_string(out, ",\"provider\"", f->provider)) < 0 ||
+            (r = put_string(out, ",\"model_name\"", f->model_name)) < 0 ||
+            (r = put_usage(f, out)) < 0 ||
+            (r = put_time(out, ",\"created_at\"", f->created_at_us)) < 0 ||
+            (r = put_time(out, ",\"updated_at\"", f->updated_at_us)) < 0 ||
+            (r = put_time(out, ",\"run_at\"", f->run_at_us)) < 0 ||
+            (r = put_time(out, ",\"started_at\"", f->started_at_us)) < 0 ||
+            (r = put_time(out, ",\"finished_at\"", f->finished_at_us)) < 0 ||
+            (r = put_string(out, ",\"trace_id\"", f->trace_id)) < 0)
+                return r;
+        return aip_buf_append_char(out, '}');
+}
+
+int aip_job_view_print(const aip_job *job, struct aip_buf *out, aip_error **err)
+{
+        int r = put_all(aip_job_fields(job), out);
+
+        if (r == AIP_ENOMEM)
+                return aip_error_set_nomem(err);
+        if (r < 0)
+                return aip_error_set(err, r, "the job's view passes %zu bytes", out->max_bytes);
+        return 0;
+}
+
+struct aip_str aip_job_cache_key(const struct aip_id *id, char ret_key[AIP_JOB_CACHE_KEY_BYTES])
+{
+        static const char prefix[] = "aiplat:job:";
+
+        memcpy(ret_key, prefix, sizeof(prefix) - 1);
+        aip_id_format(id, ret_key + sizeof(prefix) - 1);
+        return aip_str_of(ret_key);
+}
+
+void aip_job_cache_fill(struct aip_cache cache, const aip_job *job, int32_t ttl_s)
+{
+        const struct aip_job_fields *f = aip_job_fields(job);
+        _cleanup_(aip_buf_deinit) struct aip_buf view = AIP_BUF_INIT(AIP_JOB_VIEW_MAX_BYTES);
+        char key[AIP_JOB_CACHE_KEY_BYTES];
+
+        /* Only what can change no more: so the cache can be stale in no way that matters. */
+        if (!cache.ops || !aip_job_status_is_terminal(f->status))
+                return;
+        if (aip_job_view_print(job, &view, NULL) < 0)
+                return;
+        cache.ops->put(cache.self, aip_job_cache_key(&f->id, key), aip_buf_str(&view), ttl_s);
+}

@@ -1,0 +1,429 @@
+/*
+ * Publishes what the store has committed, then removes the outbox rows (outbox_relay.h).
+ *
+ *     push ──► [waiting] ── publish task and events ──► [in flight] ── all confirmed ──► [forget] ──► gone
+ *                                                            │
+ *                                                            └── any not confirmed ──► dropped here; the
+ *                                                                row stays and is swept up later
+ *
+ * What is held in memory is bounded; a transition that finds no room is simply left to the sweep, as
+ * are those of a process that died. Nothing here decides whether a job is lost: the rows do.
+ */
+#include <aiplat/outbox_relay.h>
+
+#include "list.h"
+#include "macros.h"
+#include "mem.h"
+
+#define MAX_WAITING      20000
+#define MAX_IN_FLIGHT    1000 /* transitions handed to the queue and not confirmed yet */
+#define FORGET_BATCH     512
+#define TO_FORGET_MAX    65536
+#define SWEEP_BATCH      500
+#define CHORE_BATCH      500
+#define EVENT_MAX_BYTES  1024
+#define PUBLISHES_MAX    (1 + AIP_JOB_EVENTS_PER_TRANSITION)
+#define PUBLISH_WAIT_MS  5000
+
+struct entry;
+
+struct message {
+        struct aip_publish publish;
+        struct entry *entry;
+};
+
+/* A transition on its way. Entries are recycled through the free list. */
+struct entry {
+        struct aip_list link;
+        struct aip_outbox_relay *relay;
+        struct aip_transition transition;
+        struct message messages[PUBLISHES_MAX];
+        unsigned n_unanswered;
+        int has_failed;
+        char job_id[AIP_ID_TEXT_BYTES];
+        struct aip_buf bodies[AIP_JOB_EVENTS_PER_TRANSITION];
+};
+
+/* One kind of housekeeping: asks the store every so often and publishes what comes back. */
+struct chore {
+        struct aip_chores chores;
+        struct aip_timer timer;
+        struct aip_outbox_relay *relay;
+        void (*ask)(void *self, struct aip_chores *chores);
+        const char *what;
+        int64_t every_ms;
+        int is_running;
+        int needs_queue; /* pointless while the broker is away */
+};
+
+enum { SWEEP, PROMOTE, RECOVER, N_CHORES };
+
+struct aip_outbox_relay {
+        struct aip_loop loop;
+        const struct aip_log *log;
+        struct aip_job_repository jobs;
+        struct aip_queue queue;
+        size_t max_waiting;
+        int64_t sweep_age_ms;
+
+        struct aip_list waiting;
+        struct aip_list free_entries;
+        size_t n_waiting, n_in_flight, n_entries;
+        struct aip_task pump_task;
+
+        /* rows that are published: the batch being removed, and the next one */
+        struct aip_op forget_op;
+        int64_t *forgetting, *to_forget;
+        size_t n_forgetting, n_to_forget, to_forget_capacity;
+
+        struct chore chores[N_CHORES];
+        struct aip_timer close_timer;
+        struct aip_op *closing;
+        int is_abandoning; /* the closing deadline has passed */
+};
+
+static void pump(struct aip_task *task);
+
+/* ── entries ─────────────────────────────────────────────────────────────────────────────────── */
+
+static struct entry *entry_get(struct aip_outbox_relay *r)
+{
+        struct aip_list *node = aip_list_pop(&r->free_entries);
+
+        if (node)
+                return AIP_LIST_ENTRY(node, struct entry, link);
+        if (r->n_entries >= r->max_waiting)
+                return NULL;
+        struct entry *e = aip_calloc(1, sizeof(*e));
+        if (!e)
+                return NULL;
+        r->n_entries++;
+        e->relay = r;
+        for (unsigned i = 0; i < AIP_JOB_EVENTS_PER_TRANSITION; i++)
+                aip_buf_init(&e->bodies[i], EVENT_MAX_BYTES);
+        return e;
+}
+
+static void entry_free(struct entry *e)
+{
+        for (unsigned i = 0; i < AIP_JOB_EVENTS_PER_TRANSITION; i++)
+                aip_buf_deinit(&e->bodies[i]);
+        aip_free(e);
+}
+
+static void free_entries(struct aip_list *list)
+{
+        struct aip_list *node;
+
+        while ((node = aip_list_pop(list)) != NULL)
+                entry_free(AIP_LIST_ENTRY(node, struct entry, link));
+}
+
+/* ── end of life ─────────────────────────────────────────────────────────────────────────────── */
+
+static int is_busy(const struct aip_outbox_relay *r)
+{
+        for (unsigned i = 0; i < N_CHORES; i++)
+                if (r->chores[i].is_running)
+                        return 1;
+        if (r->n_in_flight > 0 || r->n_forgetting > 0)
+                return 1;
+        return !r->is_abandoning && (r->n_waiting > 0 || r->n_to_forget > 0);
+}
+
+static void free_when_idle(struct aip_outbox_relay *r)
+{
+        if (!r->closing || is_busy(r))
+                return;
+        struct aip_op *closing = r->closing;
+        struct aip_loop loop = r->loop;
+
+        aip_timer_clear(loop, &r->close_timer);
+        aip_undefer(loop, &r->pump_task);
+        free_entries(&r->waiting);
+        free_entries(&r->free_entries);
+        aip_free(r->forgetting);
+        aip_free(r->to_forget);
+        aip_free(r);
+        aip_op_finish(loop, closing, NULL);
+}
+
+static void close_deadline(struct aip_timer *timer)
+{
+        struct aip_outbox_relay *r = AIP_CONTAINER_OF(timer, struct aip_outbox_relay, close_timer);
+
+        /* What is left in the outbox is swept by another process, or by the next start. */
+        r->is_abandoning = 1;
+        free_when_idle(r);
+}
+
+/* ── forgetting published rows: one removal in flight, the rest is the next batch ────────────── */
+
+static void start_forget(struct aip_outbox_relay *r);
+
+static void forget_done(struct aip_op *op)
+{
+        struct aip_outbox_relay *r = AIP_CONTAINER_OF(op, struct aip_outbox_relay, forget_op);
+
+        if (op->err) /* The rows stay, are swept, published once more, and removed then. */
+                aip_log_write(r->log, AIP_LOG_WARNING, "outbox", "published rows not removed: %s",
+                              aip_error_message(op->err));
+        aip_error_free(AIP_TAKE(op->err));
+        r->n_forgetting = 0;
+        start_forget(r);
+        free_when_idle(r);
+}
+
+static void start_forget(struct aip_outbox_relay *r)
+{
+        if (r->n_forgetting > 0 || r->n_to_forget == 0)
+                return;
+        size_t n = AIP_MIN(r->n_to_forget, (size_t)FORGET_BATCH);
+
+        memcpy(r->forgetting, r->to_forget, n * sizeof(*r->forgetting));
+        r->n_to_forget -= n;
+        memmove(r->to_forget, r->to_forget + n, r->n_to_forget * sizeof(*r->to_forget));
+        r->n_forgetting = n;
+        r->forget_op = (struct aip_op){.done = forget_done};
+        r->jobs.ops->forget(r->jobs.self, &r->forget_op, r->forgetting, n);
+}
+
+static void remember_to_forget(struct aip_outbox_relay *r, int64_t outbox_id)
+{
+        if (r->n_to_forget == TO_FORGET_MAX)
+                return; /* swept later */
+        if (r->n_to_forget == r->to_forget_capacity) {
+                size_t capacity = r->to_forget_capacity ? 2 * r->to_forget_capacity : FORGET_BATCH;
+                int64_t *grown = aip_realloc_array(r->to_forget, capacity, sizeof(*grown));
+
+                if (!grown)
+                        return; /* swept later */
+                r->to_forget = grown;
+                r->to_forget_capacity = capacity;
+        }
+        r->to_forget[r->n_to_forget++] = outbox_id;
+}
+
+/* ── publishing ──────────────────────────────────────────────────────────────────────────────── */
+
+static void entry_end(struct entry *e)
+{
+        struct aip_outbox_relay *r = e->relay;
+
+        r->n_in_flight--;
+        if (!e->has_failed) {
+                remember_to_forget(r, e->transition.outbox_id);
+                start_forget(r);
+        }
+        aip_list_append(&r->free_entries, &e->link);
+        if (r->n_waiting > 0)
+                aip_defer(r->loop, &r->pump_task);
+        free_when_idle(r);
+}
+
+static void published(struct aip_op *op)
+{
+        struct message *m = AIP_CONTAINER_OF(op, struct message, publish.op);
+        struct entry *e = m->entry;
+
+        if (op->err)
+                e->has_failed = 1;
+        aip_error_free(AIP_TAKE(op->err));
+        if (--e->n_unanswered == 0)
+                entry_end(e);
+}
+
+static void add_message(struct entry *e, unsigned n, const char *routing_key, struct aip_str body)
+{
+        struct message *m = &e->messages[n];
+
+        *m = (struct message){.entry = e};
+        m->publish.op.done = published;
+        m->publish.op.deadline_ms = aip_now_ms(e->relay->loop) + PUBLISH_WAIT_MS;
+        m->publish.routing_key = routing_key;
+        m->publish.body = body;
+        m->publish.message_id = aip_str_of(e->job_id);
+}
+
+/* Fill e->messages; returns how many. An event that cannot be printed (no memory) fails the entry. */
+static unsigned prepare(struct entry *e)
+{
+        enum aip_job_event_type types[AIP_JOB_EVENTS_PER_TRANSITION];
+        size_t n_events = aip_transition_events(&e->transition, types);
+        unsigned n = 0;
+
+        aip_id_format(&e->transition.job_id, e->job_id);
+        if (e->transition.is_runnable)
+                add_message(e, n++, NULL, aip_str_of(e->job_id));
+        for (size_t i = 0; i < n_events; i++) {
+                aip_buf_clear(&e->bodies[i]);
+                if (aip_job_event_print(&e->transition, types[i], &e->bodies[i], NULL) < 0) {
+                        e->has_failed = 1;
+                        break;
+                }
+                add_message(e, n++, aip_job_event_name(types[i]), aip_buf_str(&e->bodies[i]));
+        }
+        return n;
+}
+
+static void publish_entry(struct entry *e)
+{
+        struct aip_outbox_relay *r = e->relay;
+        unsigned n = prepare(e);
+
+        r->n_in_flight++;
+        e->n_unanswered = n;
+        if (n == 0) {
+                entry_end(e);
+                return;
+        }
+        for (unsigned i = 0; i < n; i++)
+                r->queue.ops->publish(r->queue.self, &e->messages[i].publish);
+}
+
+static void pump(struct aip_task *task)
+{
+        struct aip_outbox_relay *r = AIP_CONTAINER_OF(task, struct aip_outbox_relay, pump_task);
+
+        while (r->n_in_flight < MAX_IN_FLIGHT && r->n_waiting > 0) {
+                struct aip_list *node = aip_list_pop(&r->waiting);
+
+                r->n_waiting--;
+                publish_entry(AIP_LIST_ENTRY(node, struct entry, link));
+        }
+}
+
+void aip_outbox_relay_push(aip_outbox_relay *r, const struct aip_transition *transition)
+{
+        struct entry *e;
+
+        if (transition->outbox_id == 0)
+                return;
+        e = entry_get(r);
+        if (!e)
+                return;
+        e->transition = *transition;
+        e->has_failed = 0;
+        aip_list_append(&r->waiting, &e->link);
+        r->n_waiting++;
+        aip_defer(r->loop, &r->pump_task);
+}
+
+size_t aip_outbox_relay_waiting(const aip_outbox_relay *r)
+{
+        return r->n_waiting + r->n_in_flight;
+}
+
+/* ── chores ──────────────────────────────────────────────────────────────────────────────────── */
+
+static int64_t next_pause_ms(const struct chore *c, int has_failed)
+{
+        if (!has_failed && c->chores.ret_n >= c->chores.limit)
+                return 0; /* there is more */
+        if (!has_failed && c->chores.ret_next_ms >= 0)
+                return AIP_MIN(c->chores.ret_next_ms, c->every_ms);
+        return c->every_ms;
+}
+
+static void chore_done(struct aip_op *op)
+{
+        struct chore *c = AIP_CONTAINER_OF(op, struct chore, chores.op);
+        struct aip_outbox_relay *r = c->relay;
+        int has_failed = op->err != NULL;
+
+        if (has_failed)
+                aip_log_write(r->log, AIP_LOG_DEBUG, "outbox", "%s failed: %s", c->what,
+                              aip_error_message(op->err));
+        else if (c->chores.ret_n > 0)
+                aip_log_write(r->log, AIP_LOG_DEBUG, "outbox", "%s: %zu", c->what, c->chores.ret_n);
+        aip_error_free(AIP_TAKE(op->err));
+        for (size_t i = 0; !has_failed && i < c->chores.ret_n; i++)
+                aip_outbox_relay_push(r, &c->chores.ret_transitions[i]);
+        if (!has_failed)
+                free(c->chores.ret_transitions);
+        c->is_running = 0;
+        if (r->closing)
+                free_when_idle(r);
+        else
+                aip_timer_set(r->loop, &c->timer, next_pause_ms(c, has_failed));
+}
+
+static void chore_start(struct aip_timer *timer)
+{
+        struct chore *c = AIP_CONTAINER_OF(timer, struct chore, timer);
+        struct aip_outbox_relay *r = c->relay;
+
+        if (c->needs_queue && (!r->queue.ops->is_connected(r->queue.self) ||
+                               r->n_waiting + r->n_in_flight + SWEEP_BATCH > r->max_waiting)) {
+                aip_timer_set(r->loop, &c->timer, c->every_ms);
+                return;
+        }
+        c->is_running = 1;
+        c->chores = (struct aip_chores){.op = {.done = chore_done}, .ret_next_ms = -1};
+        c->chores.limit = c->needs_queue ? SWEEP_BATCH : CHORE_BATCH;
+        c->chores.min_age_ms = r->sweep_age_ms;
+        c->ask(r->jobs.self, &c->chores);
+}
+
+static void chore_init(struct aip_outbox_relay *r, int which, const char *what,
+                       void (*ask)(void *self, struct aip_chores *chores), int64_t every_ms)
+{
+        struct chore *c = &r->chores[which];
+
+        c->relay = r;
+        c->what = what;
+        c->ask = ask;
+        c->every_ms = every_ms;
+        c->timer.fire = chore_start;
+}
+
+/* ── life ────────────────────────────────────────────────────────────────────────────────────── */
+
+int aip_outbox_relay_new(const struct aip_outbox_relay_options *o, aip_outbox_relay **ret_relay,
+                         aip_error **err)
+{
+        struct aip_outbox_relay *r = aip_calloc(1, sizeof(*r));
+
+        if (!r)
+                return aip_error_set_nomem(err);
+        r->forgetting = aip_calloc(FORGET_BATCH, sizeof(*r->forgetting));
+        if (!r->forgetting) {
+                aip_free(r);
+                return aip_error_set_nomem(err);
+        }
+        r->loop = o->loop;
+        r->log = o->log;
+        r->jobs = o->jobs;
+        r->queue = o->queue;
+        r->max_waiting = o->max_waiting ? o->max_waiting : MAX_WAITING;
+        r->sweep_age_ms = o->sweep_age_ms ? o->sweep_age_ms : 5000;
+        r->pump_task.run = pump;
+        r->close_timer.fire = close_deadline;
+        aip_list_init(&r->waiting);
+        aip_list_init(&r->free_entries);
+        chore_init(r, SWEEP, "sweep", r->jobs.ops->sweep, o->sweep_every_ms ? o->sweep_every_ms : 1000);
+        r->chores[SWEEP].needs_queue = 1;
+        chore_init(r, PROMOTE, "promote", r->jobs.ops->promote,
+                   o->promote_every_ms ? o->promote_every_ms : 500);
+        chore_init(r, RECOVER, "recover", r->jobs.ops->recover,
+                   o->recover_every_ms ? o->recover_every_ms : 1000);
+        *ret_relay = r;
+        return 0;
+}
+
+void aip_outbox_relay_start(aip_outbox_relay *r)
+{
+        for (unsigned i = 0; i < N_CHORES; i++)
+                aip_timer_set(r->loop, &r->chores[i].timer, 0);
+}
+
+void aip_outbox_relay_close(aip_outbox_relay *r, struct aip_op *op)
+{
+        r->closing = op;
+        for (unsigned i = 0; i < N_CHORES; i++)
+                aip_timer_clear(r->loop, &r->chores[i].timer);
+        if (op->deadline_ms > 0)
+                aip_timer_set(r->loop, &r->close_timer,
+                              AIP_MAX(op->deadline_ms - aip_now_ms(r->loop), (int64_t)0));
+        free_when_idle(r);
+}

@@ -1,0 +1,534 @@
+/*
+ * The worker (processing_service.h): from the task message to the recorded outcome. This file takes
+ * messages, claims jobs and keeps the lease; what happens to one claimed job is in job_run.c.
+ *
+ *     on_deliveries ──► [deliveries waiting]
+ *                              │  a slot is free, no claim is in flight
+ *                              ▼
+ *                           claim ──► acknowledge ──► job_run_start ──► … ──► run_ended
+ *                              ▲
+ *     idle, nothing waiting ───┘  (look for due jobs in the store itself: the broker may be away,
+ *                                  or may have lost its queue)
+ *
+ * A message is acknowledged once the claim is committed: from then on the lease stands in for it.
+ * Ids that could not be claimed are duplicates or cancelled jobs, and are acknowledged and dropped.
+ */
+#include <aiplat/processing_service.h>
+
+#include "job_run.h"
+#include "macros.h"
+#include "mem.h"
+
+#define CONCURRENCY        256
+#define LEASE_MS           10000
+#define HEARTBEAT_MS       3000
+#define CLAIM_RETRY_MS     500
+#define IDLE_LOOK_MS       1000 /* between looks into the store while idle */
+#define OVERDUE_MS         5000 /* with a broker at hand, a due job is given so long to come by message */
+#define HEARTBEAT_DEADLINE_MS 5000
+
+struct aip_processing_service {
+        struct aip_loop loop;
+        const struct aip_log *log;
+        struct aip_job_repository jobs;
+        struct aip_queue queue;
+        struct aip_run_ports ports;
+        int64_t lease_ms, heartbeat_ms;
+        uint32_t concurrency;
+
+        struct aip_id_source ids;
+        struct aip_id session;
+
+        /* messages that wait for a slot: a ring as large as the prefetch */
+        struct aip_consumer consumer;
+        struct aip_delivery *waiting;
+        size_t first_waiting, n_waiting;
+        uint32_t prefetch;
+
+        /* the claim in flight */
+        struct aip_job_claim claim;
+        struct aip_delivery *claiming; /* its messages, to be acknowledged */
+        struct aip_id *claim_ids;
+        size_t n_claiming;
+        int is_claiming;
+        int has_looked; /* into the store, once at least since the start */
+        struct aip_task pump_task;
+        struct aip_timer look_timer;
+
+        /* jobs in flight */
+        struct aip_list runs;
+        size_t n_running;
+
+        /* lease */
+        struct aip_heartbeat heartbeat;
+        struct aip_fence *fences; /* what the heartbeat in flight was told */
+        struct aip_fence *unknown; /* of the last heartbeat: handed back when seen twice */
+        size_t n_unknown;
+        struct aip_timer heartbeat_timer;
+        int is_beating;
+        struct aip_release release;
+        int is_releasing;
+
+        struct aip_store_watcher watcher;
+
+        struct aip_op *closing;
+        struct aip_timer drain_timer;
+        int is_leaving; /* the session is being ended */
+};
+
+static void pump(struct aip_task *task);
+static void go_on_closing(struct aip_processing_service *s);
+
+static uint32_t free_slots(const struct aip_processing_service *s)
+{
+        return s->n_running < s->concurrency ? s->concurrency - (uint32_t)s->n_running : 0;
+}
+
+/* ── messages ────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_deliveries(struct aip_consumer *consumer, const struct aip_delivery *deliveries,
+                          size_t n)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(consumer, struct aip_processing_service, consumer);
+
+        for (size_t i = 0; i < n && s->n_waiting < s->prefetch; i++) {
+                s->waiting[(s->first_waiting + s->n_waiting) % s->prefetch] = deliveries[i];
+                s->n_waiting++;
+        }
+        aip_defer(s->loop, &s->pump_task);
+}
+
+static void on_lost(struct aip_consumer *consumer)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(consumer, struct aip_processing_service, consumer);
+
+        s->n_waiting = 0; /* they come again */
+}
+
+/* ── claiming ────────────────────────────────────────────────────────────────────────────────── */
+
+static void new_session(struct aip_processing_service *s)
+{
+        s->session = aip_id_next(&s->ids, aip_wall_us(s->loop));
+        s->n_unknown = 0;
+}
+
+static void run_ended(void *user, struct aip_job_run *run)
+{
+        struct aip_processing_service *s = user;
+
+        aip_list_remove(&run->link);
+        s->n_running--;
+        aip_job_run_free(run);
+        aip_defer(s->loop, &s->pump_task);
+        go_on_closing(s);
+}
+
+static void start_run(struct aip_processing_service *s, aip_job *job,
+                      const struct aip_transition *transition)
+{
+        struct aip_job_run *run = aip_job_run_new(&s->ports, job, run_ended, s);
+
+        aip_outbox_relay_push(s->ports.relay, transition);
+        if (!run) {
+                /* Out of memory: the lease runs out, or the next heartbeat finds the job unknown and
+                 * hands it back. */
+                aip_log_write(s->log, AIP_LOG_ERROR, "worker", "out of memory: a claimed job is handed back");
+                aip_job_free(job);
+                return;
+        }
+        aip_list_append(&s->runs, &run->link);
+        s->n_running++;
+        aip_job_run_start(run);
+        if (s->closing)
+                aip_job_run_stop(run, AIP_RUN_HAND_BACK);
+}
+
+static void take_claimed(struct aip_processing_service *s)
+{
+        if (s->n_claiming > 0)
+                s->queue.ops->acknowledge(s->queue.self, s->claiming, s->n_claiming);
+        for (size_t i = 0; i < s->claim.ret_n; i++)
+                start_run(s, s->claim.ret_jobs[i], &s->claim.ret_transitions[i]);
+        free(s->claim.ret_jobs);
+        free(s->claim.ret_transitions);
+}
+
+/* The claim did not happen, or nobody knows: its messages go back to the head of the line. */
+static void put_back(struct aip_processing_service *s)
+{
+        size_t n = AIP_MIN(s->n_claiming, (size_t)s->prefetch - s->n_waiting);
+
+        for (size_t i = n; i > 0; i--) {
+                s->first_waiting = (s->first_waiting + s->prefetch - 1) % s->prefetch;
+                s->waiting[s->first_waiting] = s->claiming[i - 1];
+                s->n_waiting++;
+        }
+}
+
+static void claim_done(struct aip_op *op)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(op, struct aip_processing_service, claim.op);
+        _cleanup_(aip_error_free_p) aip_error *err = AIP_TAKE(op->err);
+        int found_all = !err && s->claim.n_ids == 0 && s->claim.ret_n == s->claim.limit;
+
+        s->is_claiming = 0;
+        if (!err) {
+                take_claimed(s);
+                if (s->n_waiting > 0 || found_all)
+                        aip_defer(s->loop, &s->pump_task);
+        } else {
+                put_back(s);
+                if (aip_error_code(err) == AIP_ESTATE)
+                        new_session(s);
+                aip_log_write(s->log, AIP_LOG_WARNING, "worker", "claim failed: %s",
+                              aip_error_message(err));
+        }
+        if (!s->closing)
+                aip_timer_set(s->loop, &s->look_timer,
+                              err ? CLAIM_RETRY_MS : (found_all ? 0 : IDLE_LOOK_MS));
+        go_on_closing(s);
+}
+
+static void send_claim(struct aip_processing_service *s, size_t n_ids, int64_t min_due_ms)
+{
+        s->is_claiming = 1;
+        aip_timer_clear(s->loop, &s->look_timer);
+        s->claim = (struct aip_job_claim){.op = {.done = claim_done}};
+        s->claim.session = s->session;
+        s->claim.lease_ms = s->lease_ms;
+        s->claim.ids = s->claim_ids;
+        s->claim.n_ids = n_ids;
+        s->claim.min_due_ms = min_due_ms;
+        s->claim.limit = AIP_MIN(free_slots(s), (uint32_t)AIP_STORE_BATCH_MAX);
+        s->jobs.ops->claim(s->jobs.self, &s->claim);
+}
+
+/* Claim what messages announce, as much as there are slots. */
+static void pump(struct aip_task *task)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(task, struct aip_processing_service, pump_task);
+        size_t n = AIP_MIN(AIP_MIN((size_t)free_slots(s), s->n_waiting), (size_t)AIP_STORE_BATCH_MAX);
+
+        if (s->is_claiming || s->closing || n == 0)
+                return;
+        for (size_t i = 0; i < n; i++) {
+                s->claiming[i] = s->waiting[s->first_waiting];
+                s->claim_ids[i] = s->claiming[i].job_id;
+                s->first_waiting = (s->first_waiting + 1) % s->prefetch;
+        }
+        s->n_waiting -= n;
+        s->n_claiming = n;
+        send_claim(s, n, 0);
+}
+
+/* Nothing comes by message: look for due jobs in the store. At the start at once, so that what waited
+ * for a restart does not wait for the broker too; while the broker is away for all that is due; else
+ * only for what is overdue, which is what a lost queue looks like. */
+static void look(struct aip_timer *timer)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(timer, struct aip_processing_service, look_timer);
+        int is_connected = s->queue.ops->is_connected(s->queue.self);
+
+        if (s->is_claiming || s->closing)
+                return;
+        if (s->n_waiting > 0) {
+                aip_defer(s->loop, &s->pump_task);
+                aip_timer_set(s->loop, &s->look_timer, IDLE_LOOK_MS);
+                return;
+        }
+        if (free_slots(s) == 0) {
+                aip_timer_set(s->loop, &s->look_timer, IDLE_LOOK_MS);
+                return;
+        }
+        s->n_claiming = 0;
+        send_claim(s, 0, s->has_looked && is_connected ? OVERDUE_MS : 0);
+        s->has_looked = 1;
+}
+
+/* ── the lease ───────────────────────────────────────────────────────────────────────────────── */
+
+static struct aip_job_run *find_run(struct aip_processing_service *s, const struct aip_id *job_id)
+{
+        return aip_hash_map_get_id(&s->ports.runs, job_id);
+}
+
+static void stop_gone(struct aip_processing_service *s, const struct aip_id *ids, size_t n)
+{
+        for (size_t i = 0; i < n; i++) {
+                struct aip_job_run *run = find_run(s, &ids[i]);
+
+                if (run)
+                        aip_job_run_stop(run, AIP_RUN_GONE);
+        }
+}
+
+static void stop_all(struct aip_processing_service *s, enum aip_run_stop why)
+{
+        AIP_LIST_FOREACH(node, &s->runs)
+                aip_job_run_stop(AIP_LIST_ENTRY(node, struct aip_job_run, link), why);
+}
+
+static void release_done(struct aip_op *op)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(op, struct aip_processing_service, release.op);
+
+        s->is_releasing = 0;
+        if (!op->err) {
+                for (size_t i = 0; i < s->release.ret_n; i++)
+                        aip_outbox_relay_push(s->ports.relay, &s->release.ret_transitions[i]);
+                free(s->release.ret_transitions);
+        }
+        aip_error_free(AIP_TAKE(op->err));
+        go_on_closing(s);
+}
+
+static void send_release(struct aip_processing_service *s, int is_leaving)
+{
+        s->is_releasing = 1;
+        s->release = (struct aip_release){.op = {.done = release_done}, .session = s->session};
+        s->release.fences = s->unknown;
+        s->release.n_fences = is_leaving ? 0 : s->n_unknown;
+        s->release.is_leaving = is_leaving;
+        s->jobs.ops->release(s->jobs.self, &s->release);
+}
+
+static int was_unknown(const struct aip_processing_service *s, const struct aip_fence *fence)
+{
+        for (size_t i = 0; i < s->n_unknown; i++)
+                if (s->unknown[i].version == fence->version &&
+                    aip_id_equal(&s->unknown[i].job_id, &fence->job_id))
+                        return 1;
+        return 0;
+}
+
+/* Jobs that the store thinks we have: the answer to a claim got lost. A claim that is just being
+ * answered looks the same, so a job is handed back only when two heartbeats in a row find it. */
+static void hand_back_unknown(struct aip_processing_service *s)
+{
+        struct aip_heartbeat *beat = &s->heartbeat;
+        size_t n = 0;
+
+        if (s->is_releasing)
+                return;
+        for (size_t i = 0; i < beat->ret_n_unknown; i++) {
+                const struct aip_fence *fence = &beat->ret_unknown[i];
+
+                if (!find_run(s, &fence->job_id) && was_unknown(s, fence))
+                        beat->ret_unknown[n++] = *fence;
+        }
+        if (n > 0) {
+                aip_log_write(s->log, AIP_LOG_WARNING, "worker",
+                              "handing back %zu jobs whose claim was never answered", n);
+                aip_free(s->unknown);
+                s->unknown = AIP_TAKE(beat->ret_unknown);
+                s->n_unknown = n;
+                send_release(s, 0);
+        }
+}
+
+static void take_heartbeat(struct aip_processing_service *s)
+{
+        struct aip_heartbeat *beat = &s->heartbeat;
+
+        if (beat->ret_is_lost) {
+                aip_log_write(s->log, AIP_LOG_WARNING, "worker",
+                              "the lease was lost: stopping %zu jobs", s->n_running);
+                stop_all(s, AIP_RUN_GONE);
+                new_session(s);
+        } else {
+                stop_gone(s, beat->ret_gone, beat->ret_n_gone);
+                hand_back_unknown(s);
+                if (!s->is_releasing) {
+                        aip_free(s->unknown);
+                        s->unknown = AIP_TAKE(beat->ret_unknown);
+                        s->n_unknown = beat->ret_n_unknown;
+                }
+        }
+        free(beat->ret_gone);
+        free(beat->ret_unknown);
+}
+
+static void heartbeat_done(struct aip_op *op)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(op, struct aip_processing_service, heartbeat.op);
+
+        s->is_beating = 0;
+        if (op->err)
+                aip_log_write(s->log, AIP_LOG_WARNING, "worker", "heartbeat failed: %s",
+                              aip_error_message(op->err));
+        else
+                take_heartbeat(s);
+        aip_error_free(AIP_TAKE(op->err));
+        aip_free(AIP_TAKE(s->fences));
+        if (!s->is_leaving)
+                aip_timer_set(s->loop, &s->heartbeat_timer, s->heartbeat_ms);
+        go_on_closing(s);
+}
+
+static void beat(struct aip_timer *timer)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(timer, struct aip_processing_service, heartbeat_timer);
+        size_t n = 0;
+
+        s->fences = aip_calloc(s->n_running + 1, sizeof(*s->fences));
+        if (!s->fences) {
+                aip_timer_set(s->loop, &s->heartbeat_timer, s->heartbeat_ms / 4);
+                return;
+        }
+        AIP_LIST_FOREACH(node, &s->runs) {
+                struct aip_job_run *run = AIP_LIST_ENTRY(node, struct aip_job_run, link);
+
+                if (aip_job_run_holds_claim(run))
+                        s->fences[n++] = run->fence;
+        }
+        s->is_beating = 1;
+        s->heartbeat = (struct aip_heartbeat){.op = {.done = heartbeat_done}};
+        s->heartbeat.op.deadline_ms = aip_now_ms(s->loop) + HEARTBEAT_DEADLINE_MS;
+        s->heartbeat.session = s->session;
+        s->heartbeat.lease_ms = s->lease_ms;
+        s->heartbeat.running = s->fences;
+        s->heartbeat.n_running = n;
+        s->jobs.ops->heartbeat(s->jobs.self, &s->heartbeat);
+}
+
+static void jobs_cancelled(struct aip_store_watcher *watcher, const struct aip_id *ids, size_t n)
+{
+        stop_gone(AIP_CONTAINER_OF(watcher, struct aip_processing_service, watcher), ids, n);
+}
+
+/* Cancellations may have been missed while nobody listened: ask at once. */
+static void store_connected(struct aip_store_watcher *watcher)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(watcher, struct aip_processing_service, watcher);
+
+        if (!s->is_beating && s->n_running > 0 && !s->is_leaving)
+                aip_timer_set(s->loop, &s->heartbeat_timer, 0);
+}
+
+/* ── life ────────────────────────────────────────────────────────────────────────────────────── */
+
+static void drain_over(struct aip_timer *timer)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(timer, struct aip_processing_service, drain_timer);
+
+        aip_log_write(s->log, AIP_LOG_WARNING, "worker", "handing back %zu jobs that did not end in time",
+                      s->n_running);
+        stop_all(s, AIP_RUN_HAND_BACK);
+}
+
+static void service_free(struct aip_processing_service *s)
+{
+        s->jobs.ops->unwatch(s->jobs.self, &s->watcher);
+        aip_run_ports_deinit(&s->ports);
+        aip_free(s->waiting);
+        aip_free(s->claiming);
+        aip_free(s->claim_ids);
+        aip_free(s->unknown);
+        aip_free(s);
+}
+
+/* Closing goes on whenever something has ended: first the claim and the runs, then the session. */
+static void go_on_closing(struct aip_processing_service *s)
+{
+        if (!s->closing || s->is_claiming || s->n_running > 0 || s->is_beating || s->is_releasing)
+                return;
+        if (!s->is_leaving) {
+                s->is_leaving = 1;
+                aip_timer_clear(s->loop, &s->heartbeat_timer);
+                send_release(s, 1);
+                return;
+        }
+        struct aip_op *closing = s->closing;
+        struct aip_loop loop = s->loop;
+
+        aip_timer_clear(loop, &s->drain_timer);
+        aip_undefer(loop, &s->pump_task);
+        service_free(s);
+        aip_op_finish(loop, closing, NULL);
+}
+
+void aip_processing_service_close(aip_processing_service *s, struct aip_op *op)
+{
+        s->closing = op;
+        s->queue.ops->stop_consuming(s->queue.self, &s->consumer);
+        s->n_waiting = 0;
+        aip_timer_clear(s->loop, &s->look_timer);
+        aip_timer_set(s->loop, &s->drain_timer,
+                      AIP_MAX(op->deadline_ms - aip_now_ms(s->loop), (int64_t)0));
+        go_on_closing(s);
+}
+
+void aip_processing_service_start(aip_processing_service *s)
+{
+        s->consumer.on_deliveries = on_deliveries;
+        s->consumer.on_lost = on_lost;
+        s->consumer.prefetch = s->prefetch;
+        s->queue.ops->consume(s->queue.self, &s->consumer);
+        aip_timer_set(s->loop, &s->look_timer, 0);
+        aip_timer_set(s->loop, &s->heartbeat_timer, s->heartbeat_ms);
+}
+
+size_t aip_processing_service_running(const aip_processing_service *s)
+{
+        return s->n_running;
+}
+
+static void take_options(struct aip_processing_service *s,
+                         const struct aip_processing_service_options *o)
+{
+        s->loop = o->loop;
+        s->log = o->log;
+        s->jobs = o->jobs;
+        s->queue = o->queue;
+        s->concurrency = o->concurrency ? o->concurrency : CONCURRENCY;
+        s->lease_ms = o->lease_ms ? o->lease_ms : LEASE_MS;
+        s->heartbeat_ms = o->heartbeat_ms ? o->heartbeat_ms : HEARTBEAT_MS;
+        /* Enough that the next claim is full while this one commits. */
+        s->prefetch = AIP_MIN(2 * s->concurrency, 2u * AIP_STORE_BATCH_MAX);
+        aip_id_source_init(&s->ids, o->random);
+        aip_run_ports_init(&s->ports, o);
+}
+
+int aip_processing_service_new(const struct aip_processing_service_options *o,
+                               aip_processing_service **ret_service, aip_error **err)
+{
+        struct aip_processing_service *s = aip_calloc(1, sizeof(*s));
+        int r;
+
+        if (!s)
+                return aip_error_set_nomem(err);
+        take_options(s, o);
+        aip_list_init(&s->runs);
+        s->pump_task.run = pump;
+        s->look_timer.fire = look;
+        s->heartbeat_timer.fire = beat;
+        s->drain_timer.fire = drain_over;
+        s->watcher.on_jobs_cancelled = jobs_cancelled;
+        s->watcher.on_connected = store_connected;
+        s->jobs.ops->watch(s->jobs.self, &s->watcher);
+        s->waiting = aip_calloc(s->prefetch, sizeof(*s->waiting));
+        s->claiming = aip_calloc(AIP_STORE_BATCH_MAX, sizeof(*s->claiming));
+        s->claim_ids = aip_calloc(AIP_STORE_BATCH_MAX, sizeof(*s->claim_ids));
+        if (!s->waiting || !s->claiming || !s->claim_ids) {
+                service_free(s);
+                return aip_error_set_nomem(err);
+        }
+        if ((r = aip_run_ports_load_graphs(&s->ports, err)) < 0) {
+                service_free(s);
+                return r;
+        }
+        new_session(s);
+        *ret_service = s;
+        return 0;
+}

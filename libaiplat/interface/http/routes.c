@@ -1,0 +1,76 @@
+/*
+ * The routes of the HTTP interface: every path that exists, and its controller. docs/openapi.yaml
+ * describes the same ones; a test compares the two.
+ */
+#include <strings.h>
+
+#include "controllers.h"
+#include "macros.h"
+#include "server.h"
+
+static const struct http_route routes[] = {
+        {"POST", "/v1/jobs", http_submit_job, 1},
+        {"GET", "/v1/jobs", http_list_jobs, 0},
+        {"GET", "/v1/jobs/{}", http_get_job, 0},
+        {"POST", "/v1/jobs/{}/cancel", http_cancel_job, 1},
+        {"GET", "/v1/llm-configs", http_list_configs, 0},
+        {"POST", "/v1/llm-configs", http_create_config, 1},
+        {"GET", "/v1/llm-configs/{}", http_get_config, 0},
+        {"PUT", "/v1/llm-configs/{}", http_put_config, 1},
+        {"DELETE", "/v1/llm-configs/{}", http_delete_config, 0},
+        {"GET", "/v1/prompt-templates", http_list_templates, 0},
+        {"POST", "/v1/prompt-templates", http_create_template, 1},
+        {"GET", "/v1/prompt-templates/{}", http_get_template, 0},
+        {"PUT", "/v1/prompt-templates/{}", http_put_template, 1},
+        {"DELETE", "/v1/prompt-templates/{}", http_delete_template, 0},
+        {"GET", "/health", http_health, 0},
+        {"GET", "/ready", http_ready, 0},
+        {"GET", "/openapi.yaml", http_openapi, 0},
+};
+
+/* Whether `path` has the shape of `pattern`; the segment under {} is not empty. */
+static int matches(const char *pattern, const char *path, struct aip_str *ret_segment)
+{
+        const char *hole = strstr(pattern, "{}");
+        size_t before = hole ? (size_t)(hole - pattern) : 0;
+        const char *end;
+
+        if (!hole)
+                return strcmp(pattern, path) == 0;
+        if (strncmp(pattern, path, before) != 0)
+                return 0;
+        end = strchrnul(path + before, '/');
+        if (end == path + before || strcmp(hole + 2, end) != 0)
+                return 0;
+        *ret_segment = aip_str_make(path + before, (size_t)(end - (path + before)));
+        return 1;
+}
+
+/* The Allow header of every set of methods that occurs above; HEAD goes with GET. */
+static const char *allow_of(unsigned has_get, unsigned has_post, unsigned has_put)
+{
+        if (has_put)
+                return "GET, HEAD, PUT, DELETE";
+        if (has_get)
+                return has_post ? "GET, HEAD, POST" : "GET, HEAD";
+        return "POST";
+}
+
+const struct http_route *http_route_find(const char *method, const char *path,
+                                         struct aip_str *ret_segment, const char **ret_allow)
+{
+        const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
+        unsigned get = 0, post = 0, put = 0;
+
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(routes); i++) {
+                if (!matches(routes[i].pattern, path, ret_segment))
+                        continue;
+                if (strcmp(routes[i].method, wanted) == 0)
+                        return &routes[i];
+                get |= strcmp(routes[i].method, "GET") == 0;
+                post |= strcmp(routes[i].method, "POST") == 0;
+                put |= strcmp(routes[i].method, "PUT") == 0;
+        }
+        *ret_allow = get | post | put ? allow_of(get, post, put) : NULL;
+        return NULL;
+}

@@ -1,0 +1,15 @@
+/* Between the server and the rest of the HTTP interface. */
+#ifndef AIPLAT_INTERFACE_HTTP_SERVER_H
+#define AIPLAT_INTERFACE_HTTP_SERVER_H
+
+#include "request.h"
+
+/* The route for a method and path. NULL: none; then *ret_allow (static) tells the methods that the
+ * path has, or is NULL when there is no such path. `ret_segment` is a view of `path`. */
+const struct http_route *http_route_find(const char *method, const char *path,
+                                         struct aip_str *ret_segment, const char **ret_allow);
+
+/* request->answer is complete: it is sent in a later turn of the loop. */
+void http_answered(struct http_request *request);
+
+#endif
