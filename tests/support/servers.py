@@ -285,15 +285,13 @@ class Postgres(Server):
 
     def sql(self, text, database="postgres"):
         """Runs SQL in psql; returns the rows as lists of strings."""
-        # Values may hold any text, so fields and rows are parted by ASCII's own separators.
         done = subprocess.run(
-            ["psql", "-X", "-q", "-A", "-t", "-F", "\x1f", "-R", "\x1e", "-v", "ON_ERROR_STOP=1",
-             "-d", self.url(database), "-f", "-"], input=text, capture_output=True, text=True,
+            ["psql", "-X", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", "-d",
+             self.url(database), "-f", "-"], input=text, capture_output=True, text=True,
             check=False)
         if done.returncode != 0:
             raise ServerError(f"psql: {done.stderr.strip()}")
-        rows = done.stdout.removesuffix("\n")
-        return [row.split("\x1f") for row in rows.split("\x1e")] if rows else []
+        return [line.split("\x1f") for line in done.stdout.splitlines()]
 
     def create_database(self):
         """An empty database of its own for one test; returns its name."""

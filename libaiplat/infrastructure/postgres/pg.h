@@ -9,14 +9,15 @@
  *     listener: one connection that only LISTENs          migrator: one while it migrates
  *
  * Files: connection.c connects and reconnects; lane.c sends batches and reads answers; batch.c gathers,
- * repeats and halves them; accept.c, work.c, chores.c, reads.c, catalog.c hold the statements of
- * each kind; params.c and rows.c speak the binary format; fault.c is the only place that knows
- * SQLSTATEs.
+ * repeats and halves them; accept.c, claim.c, finish.c, cancel.c, sessions.c, chores.c, reads.c and
+ * catalog.c hold the statements of each kind; params.c and rows.c speak the binary format; fault.c
+ * is the only place that knows SQLSTATEs.
  */
 #ifndef AIP_POSTGRES_PG_H
 #define AIP_POSTGRES_PG_H
 
 #include "macros.h"
+#include "store/watchers.h"
 #include <aiplat/adapters.h>
 #include <libpq-fe.h>
 
@@ -132,7 +133,7 @@ struct aip_id pg_get_id(const PGresult *result, int row, int column);      /* nu
 /* Columns from `first` on are PG_JOB_COLUMNS. */
 int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, aip_error **err);
 
-/* For the end of statements whose CTE `moved` holds what PG_GET_TRANSITION reads. */
+/* For statements whose CTE `moved` holds the columns that pg_get_transition() reads. */
 #define PG_MOVED_COLUMNS                                                                           \
         "outbox_id, job_id, version, at, kind, from_status, to_status, attempt, is_runnable, "     \
         "error_code"
@@ -261,7 +262,8 @@ extern const struct pg_kind *const pg_kinds[PG_N_KINDS];
 struct pg_batch {
         struct pg_batch *next;
         enum pg_kind_name kind;
-        int stage; /* 0; 1: what the first statement left open */
+        int stage;    /* 0; 1: what the first statement left open */
+        int is_again; /* set by `answered`: send what is left once more, in the new stage */
         int tries;
         PGresult *results[PG_RESULTS_MAX]; /* of the statements, without preparations */
         int n_results;
@@ -287,6 +289,7 @@ struct pg_lane {
         enum pg_lane_name name;
         struct pg_batch_list in_flight; /* in the order of their answers */
         struct aip_timer watchdog;
+        struct aip_task pump; /* what is submitted in one turn of the loop leaves together */
         unsigned char is_prepared[PG_N_STATEMENTS];
         struct pg_params params; /* of the statement that is being sent */
 };
@@ -294,8 +297,8 @@ struct pg_lane {
 /* lane.c */
 void pg_lane_init(struct pg_lane *lane, struct pg_store *store, enum pg_lane_name name);
 void pg_lane_stop(struct pg_lane *lane);
-/* Send what can be sent; connects when it must. */
-void pg_lane_pump(struct pg_lane *lane);
+/* Send what can be sent, soon; connects when it must. */
+void pg_lane_wake(struct pg_lane *lane);
 /* Send one statement of `batch` with lane->params, preparing it if need be. */
 int pg_lane_send(struct pg_lane *lane, struct pg_batch *batch, const struct pg_statement *statement);
 
@@ -305,6 +308,7 @@ struct pg_batch *pg_batch_list_pop(struct pg_batch_list *list);
 void pg_batch_free(struct pg_batch *batch); /* its operations are not finished by it */
 /* What is to be sent next of a kind; NULL when there is nothing, or no memory (operations fail). */
 struct pg_batch *pg_batch_next(struct pg_store *store, enum pg_kind_name kind);
+int pg_batch_is_any_left(const struct pg_batch *batch);
 /* Finish an operation and empty its slot; `err` is consumed always. */
 void pg_batch_finish(struct pg_store *store, struct pg_batch *batch, size_t slot, aip_error *err);
 /* Finish all that are left, each with a copy of `err` (consumed always). */
@@ -326,6 +330,8 @@ struct pg_slot_map {
 };
 /* 0 when the id is there already. */
 int pg_slot_map_add(struct pg_slot_map *map, const struct aip_id *id, size_t slot);
+/* Fill the store's map from a batch's operations. */
+void pg_slot_map_of(struct pg_store *store, const struct pg_batch *batch);
 /* -1 when there is none. */
 int64_t pg_slot_map_find(const struct pg_slot_map *map, const struct aip_id *id);
 
@@ -342,7 +348,9 @@ struct pg_store {
         struct aip_timer deadlines;
         int64_t deadlines_at_ms;
         struct pg_connection listener;
-        struct aip_store_watcher *watchers, *watcher_cursor;
+        struct aip_watchers watchers;
+        struct aip_hints hints;
+        struct aip_task tell;
         struct pg_migration *migrations;
         struct aip_op *close_op;
         struct aip_task close_task;
@@ -352,25 +360,19 @@ struct pg_store {
 struct pg_request {
         struct aip_op op; /* in our queues */
         struct aip_op *user;
-        struct pg_store *store;
         const int64_t *outbox_ids;
         size_t n;
         int64_t *ret_revision;
-        int64_t revision;
 };
 
 /* Queue an operation. */
 void pg_submit(struct pg_store *store, enum pg_kind_name kind, struct aip_op *op);
-void pg_submit_request(struct pg_store *store, enum pg_kind_name kind, struct aip_op *user,
-                       struct pg_request *request);
 static inline int64_t pg_deadline_ms(const struct aip_op *op)
 {
         return (int64_t)(intptr_t)op->impl;
 }
 
-/* The methods, by file. */
-extern const struct aip_job_repository_ops pg_job_ops;
-extern const struct aip_catalog_repository_ops pg_catalog_ops;
+/* The kinds, by file. */
 extern const struct pg_kind pg_create_kind;
 extern const struct pg_kind pg_finish_kind, pg_cancel_kind, pg_release_kind, pg_heartbeat_kind;
 extern const struct pg_kind pg_claim_kind, pg_claim_one_kind;

@@ -1,0 +1,213 @@
+/*
+ * Accepting jobs. One statement stores a batch: keys first (the unique key decides every race), then
+ * the jobs whose key was won, then their outbox rows. What it did not store, a repetition or a key
+ * that somebody else has, is looked up by a second statement, whose snapshot sees the winner.
+ */
+#include "pg.h"
+#include <endian.h>
+
+static struct aip_job_create *create_of(struct aip_op *op)
+{
+        return AIP_CONTAINER_OF(op, struct aip_job_create, op);
+}
+
+static const struct aip_id *id_of(const struct aip_op *op)
+{
+        const struct aip_job_create *create =
+                AIP_CONTAINER_OF(op, const struct aip_job_create, op);
+        return &aip_job_fields(create->job)->id;
+}
+
+static size_t bytes_of(const struct aip_op *op)
+{
+        const struct aip_job_create *create =
+                AIP_CONTAINER_OF(op, const struct aip_job_create, op);
+        const struct aip_job_fields *f = aip_job_fields(create->job);
+        return f->prompt.n + f->variables_json.n + f->metadata_json.n + 512;
+}
+
+static const struct pg_statement create_statement = {
+        PG_STATEMENT_CREATE,
+        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], "
+        "$4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], "
+        "$11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], "
+        "$16::boolean[]) WITH ORDINALITY AS t(id, key, fingerprint, max_attempts, retry_delay_ms, "
+        "prompt, config_name, template_name, graph_name, variables, metadata, trace_id, created_at, "
+        "updated_at, run_at, is_delayed, nth)), "
+        "won AS (INSERT INTO idempotency_keys (key, job_id, fingerprint) "
+        "SELECT key, id, fingerprint FROM input WHERE key IS NOT NULL ORDER BY key, nth "
+        "ON CONFLICT (key) DO NOTHING RETURNING job_id), "
+        "made AS (INSERT INTO jobs (id, status, version, attempt, max_attempts, retry_delay_ms, "
+        "prompt, config_name, template_name, graph_name, variables, metadata, trace_id, created_at, "
+        "updated_at, run_at, is_delayed) "
+        "SELECT id, 'QUEUED', 1, 0, max_attempts, retry_delay_ms, prompt, config_name, "
+        "template_name, graph_name, variables::jsonb, metadata::jsonb, trace_id, created_at, "
+        "updated_at, run_at, is_delayed FROM input "
+        "WHERE key IS NULL OR id IN (SELECT job_id FROM won) ON CONFLICT (id) DO NOTHING "
+        "RETURNING nextval('outbox_ids') AS outbox_id, id, updated_at, is_delayed), "
+        "posted AS (INSERT INTO outbox (id, job_id, version, kind, from_status, to_status, attempt, "
+        "is_runnable, at) SELECT outbox_id, id, 1, 'created', 'QUEUED', 'QUEUED', 0, "
+        "NOT is_delayed, updated_at FROM made) "
+        "SELECT id, outbox_id FROM made",
+};
+
+static const struct pg_statement resolve_statement = {
+        PG_STATEMENT_CREATE_RESOLVE,
+        "SELECT i.slot, k.job_id, k.fingerprint, j.id, j.status "
+        "FROM unnest($1::integer[], $2::uuid[], $3::text[]) AS i(slot, id, key) "
+        "LEFT JOIN idempotency_keys k ON k.key = i.key "
+        "LEFT JOIN jobs j ON j.id = coalesce(k.job_id, i.id)",
+};
+
+static void fingerprint_bytes(const struct aip_job_create *create, uint64_t ret_bytes[2])
+{
+        ret_bytes[0] = htobe64(create->fingerprint[0]);
+        ret_bytes[1] = htobe64(create->fingerprint[1]);
+}
+
+static struct aip_str key_of(const struct aip_job_create *create)
+{
+        return create->idempotency_key.n ? create->idempotency_key : aip_str_make(NULL, 0);
+}
+
+/* One column of the batch: a loop over its jobs. */
+#define COLUMN(params, type, batch, put_statement)                                                 \
+        do {                                                                                       \
+                pg_array(params, type);                                                            \
+                for (size_t i_ = 0; i_ < (batch)->n_slots; i_++) {                                 \
+                        const struct aip_job_create *create = create_of((batch)->slots[i_]);       \
+                        const struct aip_job_fields *f = aip_job_fields(create->job);              \
+                        (void)f;                                                                   \
+                        put_statement;                                                             \
+                }                                                                                  \
+        } while (0)
+
+static void put_identity(struct pg_params *p, const struct pg_batch *batch)
+{
+        uint64_t print[2];
+        COLUMN(p, PG_UUID, batch, pg_put_id(p, &f->id));
+        COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, key_of(create)));
+        COLUMN(p, PG_BYTEA, batch,
+               (fingerprint_bytes(create, print), pg_put_bytes(p, print, sizeof(print))));
+        COLUMN(p, PG_INT4, batch, pg_put_int4(p, f->max_attempts));
+        COLUMN(p, PG_INT4, batch, pg_put_int4(p, f->retry_delay_ms));
+}
+
+static void put_content(struct pg_params *p, const struct pg_batch *batch)
+{
+        COLUMN(p, PG_TEXT, batch, pg_put_text(p, f->prompt));
+        COLUMN(p, PG_TEXT, batch, pg_put_text(p, f->config_name));
+        COLUMN(p, PG_TEXT, batch, pg_put_text(p, f->template_name));
+        COLUMN(p, PG_TEXT, batch, pg_put_text(p, f->graph_name));
+        COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, f->variables_json));
+        COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, f->metadata_json));
+        COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, f->trace_id));
+}
+
+static void put_times(struct pg_params *p, const struct pg_batch *batch)
+{
+        COLUMN(p, PG_TIMESTAMPTZ, batch, pg_put_time(p, f->created_at_us));
+        COLUMN(p, PG_TIMESTAMPTZ, batch, pg_put_time(p, f->updated_at_us));
+        COLUMN(p, PG_TIMESTAMPTZ, batch, pg_put_time(p, f->run_at_us));
+        COLUMN(p, PG_BOOL, batch, pg_put_bool(p, !aip_job_created(create->job).is_runnable));
+}
+
+static int send_resolve(struct pg_lane *lane, struct pg_batch *batch)
+{
+        struct pg_params *p = &lane->params;
+        COLUMN(p, PG_INT4, batch, pg_put_int4(p, (int32_t)i_));
+        COLUMN(p, PG_UUID, batch, pg_put_id(p, &f->id));
+        COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, key_of(create)));
+        return pg_lane_send(lane, batch, &resolve_statement);
+}
+
+static int send(struct pg_lane *lane, struct pg_batch *batch)
+{
+        if (batch->stage == 1)
+                return send_resolve(lane, batch);
+        put_identity(&lane->params, batch);
+        put_content(&lane->params, batch);
+        put_times(&lane->params, batch);
+        return pg_lane_send(lane, batch, &create_statement);
+}
+
+static void finish_created(struct pg_store *store, struct pg_batch *batch, size_t slot,
+                           enum aip_job_status status, int64_t outbox_id)
+{
+        struct aip_job_create *create = create_of(batch->slots[slot]);
+        create->ret_outcome = AIP_CREATE_CREATED;
+        create->ret_job_id = aip_job_fields(create->job)->id;
+        create->ret_status = status;
+        create->ret_transition = aip_job_created(create->job);
+        create->ret_transition.outbox_id = outbox_id;
+        pg_batch_finish(store, batch, slot, NULL);
+}
+
+static void read_created(struct pg_store *store, struct pg_batch *batch, const PGresult *result)
+{
+        pg_slot_map_of(store, batch);
+        for (int row = 0; row < PQntuples(result); row++) {
+                struct aip_id id = pg_get_id(result, row, 0);
+                int64_t slot = pg_slot_map_find(&store->map, &id);
+                if (slot >= 0)
+                        finish_created(store, batch, (size_t)slot, AIP_JOB_QUEUED,
+                                       pg_get_int8(result, row, 1));
+        }
+}
+
+static void finish_key_taken(struct pg_store *store, struct pg_batch *batch, size_t slot,
+                             const PGresult *result, int row, enum aip_job_status status)
+{
+        struct aip_job_create *create = create_of(batch->slots[slot]);
+        uint64_t print[2];
+        fingerprint_bytes(create, print);
+        struct aip_str ours = aip_str_make((const char *)print, sizeof(print));
+        int is_same = aip_str_eq(pg_get_text(result, row, 2), ours);
+        create->ret_outcome = is_same ? AIP_CREATE_REPLAYED : AIP_CREATE_KEY_REUSED;
+        create->ret_job_id = pg_get_id(result, row, 1);
+        create->ret_status = status;
+        pg_batch_finish(store, batch, slot, NULL);
+}
+
+static void resolve_row(struct pg_store *store, struct pg_batch *batch, const PGresult *result,
+                        int row)
+{
+        size_t slot = (size_t)pg_get_int4(result, row, 0);
+        if (slot >= batch->n_slots || !batch->slots[slot])
+                return;
+        struct aip_job_create *create = create_of(batch->slots[slot]);
+        struct aip_id holder = pg_get_id(result, row, 1);
+        struct aip_id stored = pg_get_id(result, row, 3);
+        enum aip_job_status status = AIP_JOB_QUEUED;
+        (void)aip_job_status_parse(pg_get_text(result, row, 4), &status, NULL);
+        int is_ours = aip_id_equal(&stored, &aip_job_fields(create->job)->id);
+        if (is_ours && (aip_id_is_nil(&holder) || aip_id_equal(&holder, &stored)))
+                finish_created(store, batch, slot, status, 0);
+        else if (!aip_id_is_nil(&holder))
+                finish_key_taken(store, batch, slot, result, row, status);
+        /* else: what stood in the way has gone; it is sent again */
+}
+
+static void answered(struct pg_store *store, struct pg_batch *batch)
+{
+        const PGresult *result = batch->results[0];
+        if (batch->stage == 0) {
+                read_created(store, batch, result);
+        } else {
+                for (int row = 0; row < PQntuples(result); row++)
+                        resolve_row(store, batch, result, row);
+                batch->tries++;
+        }
+        batch->stage = !batch->stage;
+        batch->is_again = pg_batch_is_any_left(batch) && batch->tries < PG_TRIES_MAX;
+}
+
+const struct pg_kind pg_create_kind = {
+        .lane = PG_ACCEPT,
+        .max_rows = AIP_STORE_BATCH_MAX,
+        .is_repeatable = 1,
+        .bytes = bytes_of,
+        .id = id_of,
+        .send = send,
+        .answered = answered,
+};
