@@ -71,11 +71,12 @@ struct aip_job_spec {
         struct aip_str graph_name;     /* empty: assistant */
         struct aip_str variables_json; /* a JSON object (checked by the caller), or empty */
         struct aip_str metadata_json;  /* a JSON object (checked by the caller), or empty */
-        struct aip_str trace_id;       /* 32 hexadecimal digits, or empty */
+        struct aip_str trace_id;       /* 32 hexadecimal digits, not all 0, or empty; kept in lower
+                                        * case */
         int32_t max_attempts;          /* 1–100; default 3 */
         int32_t retry_delay_ms;        /* before the first retry; doubles each time, at most 300 s;
                                         * 0–300,000; default 5,000 */
-        int64_t run_at_us;             /* not before; 0: at once */
+        int64_t run_at_us;             /* not before; 0 or past: at once; at most year 9999 */
 };
 
 #define AIP_JOB_SPEC_INIT                                                                          \
@@ -98,7 +99,8 @@ struct aip_job_fields {
         struct aip_str variables_json, metadata_json; /* {NULL,0}: none */
         struct aip_str trace_id;                      /* {NULL,0}: none */
         struct aip_str result;                        /* {NULL,0} until COMPLETED */
-        struct aip_str error_code, error_message;     /* of the last failed attempt; {NULL,0}: none */
+        struct aip_str error_code, error_message;     /* of the last failed attempt, also when a later
+                                                       * one completed the job; {NULL,0}: none */
         struct aip_str provider, model_name;          /* that answered; {NULL,0}: none */
         int64_t input_tokens, output_tokens;
         int64_t created_at_us, updated_at_us, run_at_us;
@@ -106,10 +108,14 @@ struct aip_job_fields {
         int64_t finished_at_us; /* 0 until terminal */
 };
 
-/* A new job in QUEUED, version 1. Checks the spec; AIP_EINVAL names the field. Owned by caller. */
+/* A new job in QUEUED, version 1. Checks the spec; AIP_EINVAL names the field. `now_us` > 0. Owned by
+ * caller. */
 AIP_API int aip_job_new(struct aip_id id, const struct aip_job_spec *spec, int64_t now_us,
                         aip_job **ret_job, aip_error **err);
-/* A job as a store remembers it; strings are copied. AIP_EINVAL when it could never have been. */
+/* A job as a store remembers it; strings are copied, empty optional ones become {NULL,0}. AIP_EINVAL
+ * when it could never have been: for example ended without finished_at_us, PROCESSING without an
+ * attempt, more attempts than transitions, a result but not COMPLETED. More attempts than
+ * max_attempts are let through: an operator may have queued a failed job again. */
 AIP_API int aip_job_restore(const struct aip_job_fields *fields, aip_job **ret_job,
                             aip_error **err);
 AIP_API int aip_job_copy(const aip_job *job, aip_job **ret_job, aip_error **err);
@@ -151,8 +157,10 @@ AIP_API struct aip_transition aip_job_created(const aip_job *job);
 
 /*
  * Transitions. Each checks that it is allowed now (AIP_ESTATE otherwise, and nothing changes), moves
- * the job and describes the move. `now_us` is the wall clock.
+ * the job and describes the move. `now_us` is the wall clock; where it is behind the job's
+ * updated_at_us, that is used, so that times of a job never run backwards.
  */
+/* AIP_ESTATE also before run_at_us. */
 AIP_API int aip_job_start(aip_job *job, int64_t now_us, struct aip_transition *ret_transition,
                           aip_error **err);
 
@@ -173,8 +181,8 @@ AIP_API int aip_job_fail(aip_job *job, const aip_error *failure, int64_t now_us,
 /* Hand back without having counted the attempt: QUEUED, due at once. */
 AIP_API int aip_job_release(aip_job *job, int64_t now_us, struct aip_transition *ret_transition,
                             aip_error **err);
-/* Its worker's lease expired: QUEUED and due at once when attempts are left, else FAILED with the
- * code internal_worker_lost. */
+/* Its worker's lease expired: QUEUED and due at once when attempts are left (RELEASED), else FAILED.
+ * In both cases the job's error_code becomes internal_worker_lost. */
 AIP_API int aip_job_lose_worker(aip_job *job, int64_t now_us,
                                 struct aip_transition *ret_transition, aip_error **err);
 AIP_API int aip_job_cancel(aip_job *job, int64_t now_us, struct aip_transition *ret_transition,
@@ -199,9 +207,10 @@ AIP_API size_t aip_transition_events(const struct aip_transition *transition,
                                              ret_types[AIP_JOB_EVENTS_PER_TRANSITION]);
 /* "job.created" …: also the routing key. Static. */
 AIP_API const char *aip_job_event_name(enum aip_job_event_type type);
-/* The event as JSON: event_id (a UUID derived from job id, version and type: the same for every
- * repetition), type, job_id, sequence (the version), occurred_at, attempt, status,
- * previous_status, error_code where there is one. */
+/* The event as JSON: event_id (the version 5 UUID of "<version>:<type>" in the job's id, so the same
+ * for every repetition), type, job_id, sequence (the version), occurred_at (RFC 3339, UTC), attempt,
+ * status; previous_status (not of job.created) and error_code where there is one. Appends to `out`;
+ * AIP_ENOMEM or AIP_ELIMIT (its maximum). */
 AIP_API int aip_job_event_print(const struct aip_transition *transition,
                                 enum aip_job_event_type type, struct aip_buf *out,
                                 aip_error **err);

@@ -24,7 +24,9 @@ struct aip_llm_config_fields {
         struct aip_str model_name;  /* 1–255 bytes */
         struct aip_str api_key_env; /* name of an environment variable, [A-Za-z_][A-Za-z0-9_]*; empty:
                                      * no key is sent */
-        struct aip_str base_url;    /* http:// or https://; empty: the provider's own */
+        struct aip_str base_url;    /* http:// or https://, host, perhaps port and path, at most 2,048
+                                     * bytes; no user or password, no query; empty: the provider's
+                                     * own */
         double temperature;         /* 0.0–2.0; default 0.7 */
         int32_t max_tokens;         /* 1–10,000,000; default 4096 */
         int32_t timeout_ms;         /* 1–3,600,000, one call in all; default 120,000 */
@@ -56,6 +58,9 @@ enum aip_llm_preference {
         AIP_LLM_QUALITY,   /* the strongest model family known, then the first by name */
         AIP_LLM_SPEED      /* the fastest model family known, then the first by name */
 };
+
+/* Families are recognised by words in the model's name ("opus", "gpt-4o", "mini"); for QUALITY and
+ * SPEED unknown ones come after known ones, and the simulated provider comes last. */
 
 /* `is_usable` (may be NULL) can rule configurations out, for example those whose key is not set.
  * Returns a borrowed configuration, or NULL when none fits. */

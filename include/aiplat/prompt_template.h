@@ -6,8 +6,12 @@
  *     {{name}}            the variable `name`: [A-Za-z_][A-Za-z0-9_.-]*, white space around it ignored
  *     {{name|default}}    the text after the bar when the variable is not given (may be empty)
  *     \{{  and  \}}       literal braces; a backslash elsewhere is itself
- * {{prompt}} is the job's prompt. An unclosed {{ or a bad name is refused when the template is made,
- * with line and column. Braces that are not doubled are plain text.
+ * {{prompt}} is always the job's prompt. An unclosed {{ or a bad name is refused when the template is
+ * made, with line and column. Braces that are not doubled are plain text, and so is a }} that closes
+ * nothing. Of three or more { the last two open: {{{name}}} is the value in braces. A default may
+ * contain single braces in pairs ({{user|{"role":"guest"}}}), and escapes, but no placeholder.
+ *
+ * Any text becomes a template that renders to itself when a backslash is put before each {{ and }}.
  */
 #ifndef AIPLAT_PROMPT_TEMPLATE_H
 #define AIPLAT_PROMPT_TEMPLATE_H
@@ -50,7 +54,7 @@ aip_prompt_template_fields(const aip_prompt_template *prompt_template);
 /* Variables in order of first appearance, each once, without `prompt`. */
 struct aip_template_variable {
         struct aip_str name;
-        int32_t is_required;        /* no default anywhere it appears without one */
+        int32_t is_required;        /* it appears at least once without a default */
         struct aip_str fallback;    /* of its first appearance with a default */
 };
 AIP_API size_t aip_prompt_template_variables(const aip_prompt_template *prompt_template,
@@ -58,8 +62,8 @@ AIP_API size_t aip_prompt_template_variables(const aip_prompt_template *prompt_t
 
 /*
  * Render both parts. `variables` is an object or NULL; strings are inserted as they are, numbers and
- * booleans as JSON writes them, lists and objects as JSON. The text of a variable is never parsed
- * again. AIP_EINVAL names every missing variable; AIP_ELIMIT when a part passes its buffer's maximum.
+ * booleans as JSON writes them, lists and objects as JSON; null counts as not given. The text of a
+ * variable is never parsed again. AIP_EINVAL names every missing variable; AIP_ELIMIT when a part passes its buffer's maximum.
  * On failure the buffers' content is undefined.
  */
 AIP_API int aip_prompt_template_render(const aip_prompt_template *prompt_template,
