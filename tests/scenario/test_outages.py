@@ -71,6 +71,7 @@ def test_rabbitmq_down_from_the_start(served):
     served.rabbitmq.kill9()
     served.start()
     assert served.api.run("without a broker")["status"] == "COMPLETED"
+    assert served.api.get("/ready").json()["status"] == "degraded"
     served.rabbitmq.start()
     wait_until(lambda: "rabbit" in served.logs().lower())
     assert served.api.run("with a broker")["status"] == "COMPLETED"
