@@ -36,10 +36,11 @@ struct aip_graph_run {
         void *impl; /* the runner's */
 };
 
-#define AIP_GRAPH_RUN_INIT                                                                         \
-        {                                                                                          \
-                {0, 0, 0, {0, 0, 0}, 0, 0, 0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0   \
-        }
+#ifdef __cplusplus
+#define AIP_GRAPH_RUN_INIT {{}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0}
+#else
+#define AIP_GRAPH_RUN_INIT {{0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0}
+#endif
 
 /* Begin; nodes start in later turns of the loop. Loop thread only. */
 AIP_API void aip_graph_run_start(struct aip_loop loop, struct aip_graph_run *run);
