@@ -38,14 +38,36 @@ size_t aip_utf8_sequence_bytes(const char *text, size_t n)
         return n >= 4 && is_continuation(p[3]) ? 4 : 0;
 }
 
+/* How many bytes of ASCII there are before anything else; eight at a time, as most text is nothing
+ * else and every prompt and result is counted more than once. */
+static size_t ascii_bytes(const char *p, size_t n)
+{
+        size_t i = 0;
+        uint64_t eight;
+        for (; i + sizeof(eight) <= n; i += sizeof(eight)) {
+                memcpy(&eight, p + i, sizeof(eight));
+                if (eight & UINT64_C(0x8080808080808080))
+                        break;
+        }
+        while (i < n && (unsigned char)p[i] < 0x80)
+                i++;
+        return i;
+}
+
 int64_t aip_str_utf8_length(struct aip_str s)
 {
         int64_t characters = 0;
-        for (size_t i = 0; i < s.n; characters++) {
+        for (size_t i = 0; i < s.n;) {
+                size_t n_ascii = ascii_bytes(s.p + i, s.n - i);
+                i += n_ascii;
+                characters += (int64_t)n_ascii;
+                if (i == s.n)
+                        break;
                 size_t bytes = aip_utf8_sequence_bytes(s.p + i, s.n - i);
                 if (bytes == 0)
                         return -1;
                 i += bytes;
+                characters++;
         }
         return characters;
 }

@@ -124,3 +124,27 @@ Test(name, the_limit_counts_bytes)
                        "name: is 256 bytes long; at most 255");
         free(text);
 }
+
+/* Counting goes eight bytes at a time where it can: whatever stands at whatever place is seen. */
+Test(prompt, characters_at_every_offset)
+{
+        static const struct {
+                const char *bytes;
+                int is_valid;
+        } cases[] = {{"é", 1},    {"€", 1},        {"😀", 1},        {"\xff", 0},
+                     {"\x80", 0}, {"\xc0\xaf", 0}, {"\xe2\x82", 0}, {"\xed\xa0\x80", 0}};
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(cases); i++) {
+                for (size_t before = 0; before < 20; before++) {
+                        for (size_t after = 0; after < 20; after++) {
+                                char text[64] = "";
+                                memset(text, 'a', before);
+                                strcpy(text + before, cases[i].bytes);
+                                memset(text + strlen(text), 'b', after);
+                                int64_t expected =
+                                        cases[i].is_valid ? (int64_t)(before + 1 + after) : -1;
+                                cr_expect_eq(aip_str_utf8_length(aip_str_of(text)), expected,
+                                             "%zu bytes, case %zu, %zu bytes", before, i, after);
+                        }
+                }
+        }
+}

@@ -27,20 +27,32 @@ static struct aip_id event_id(const struct aip_transition *t, enum aip_job_event
         return aip_id_from_name(&t->job_id, aip_str_make(name, (size_t)n));
 }
 
+#define HEAD_MAX_BYTES 384 /* every part of it has a length of its own */
+
 static int print_head(const struct aip_transition *t, enum aip_job_event_type type,
                       struct aip_buf *out)
 {
         struct aip_id id = event_id(t, type);
         char id_text[AIP_ID_TEXT_BYTES], job_text[AIP_ID_TEXT_BYTES];
-        char time_text[AIP_TIMESTAMP_TEXT_BYTES];
-        return aip_buf_printf(out,
-                              "{\"event_id\":\"%s\",\"type\":\"%s\",\"job_id\":\"%s\","
-                              "\"sequence\":%lld,\"occurred_at\":\"%s\",\"attempt\":%d,"
-                              "\"status\":\"%s\"",
-                              aip_id_format(&id, id_text), aip_job_event_name(type),
-                              aip_id_format(&t->job_id, job_text), (long long)t->version,
-                              aip_timestamp_format(t->at_us, time_text), t->attempt,
-                              aip_job_status_name(t->to));
+        char time_text[AIP_TIMESTAMP_TEXT_BYTES], head[HEAD_MAX_BYTES];
+        int n = snprintf(head, sizeof(head),
+                         "{\"event_id\":\"%s\",\"type\":\"%s\",\"job_id\":\"%s\","
+                         "\"sequence\":%lld,\"occurred_at\":\"%s\",\"attempt\":%d,"
+                         "\"status\":\"%s\"",
+                         aip_id_format(&id, id_text), aip_job_event_name(type),
+                         aip_id_format(&t->job_id, job_text), (long long)t->version,
+                         aip_timestamp_format(t->at_us, time_text), t->attempt,
+                         aip_job_status_name(t->to));
+        assert(n > 0 && (size_t)n < sizeof(head));
+        return aip_buf_append(out, aip_str_make(head, (size_t)n));
+}
+
+static int print_previous_status(const struct aip_transition *t, struct aip_buf *out)
+{
+        int r = aip_buf_append_cstr(out, ",\"previous_status\":\"");
+        if (r == 0)
+                r = aip_buf_append_cstr(out, aip_job_status_name(t->from));
+        return r < 0 ? r : aip_buf_append_char(out, '"');
 }
 
 static int print_error_code(const struct aip_transition *t, struct aip_buf *out)
@@ -54,8 +66,7 @@ static int print_event(const struct aip_transition *t, enum aip_job_event_type t
 {
         int r = print_head(t, type, out);
         if (r == 0 && t->kind != AIP_TRANSITION_CREATED)
-                r = aip_buf_printf(out, ",\"previous_status\":\"%s\"",
-                                   aip_job_status_name(t->from));
+                r = print_previous_status(t, out);
         if (r == 0 && t->error_code[0])
                 r = print_error_code(t, out);
         return r < 0 ? r : aip_buf_append_char(out, '}');
