@@ -39,7 +39,8 @@ typedef struct aip_error aip_error;
  */
 AIP_API int aip_error_set(aip_error **err, int code, const char *format, ...) AIP_PRINTF(3, 4);
 
-/* The same with a cause. `cause` is consumed always (it may be NULL). */
+/* The same with a cause. `cause` is consumed always (it may be NULL). When it has the same code, its
+ * kind, retryability, retry_after_ms and provider_status hold for the new error too. */
 AIP_API int aip_error_wrap(aip_error **err, aip_error *cause, int code, const char *format, ...)
         AIP_PRINTF(4, 5);
 
@@ -64,6 +65,7 @@ AIP_API const aip_error *aip_error_cause(const aip_error *error);
 AIP_API const char *aip_error_code_name(int code);
 /* Whose fault and what: a static name such as "provider_rate_limited"; defaults to the code's name. */
 AIP_API const char *aip_error_kind(const aip_error *error);
+/* Unless somebody said otherwise: AIP_EUNAVAILABLE is, the others are not. */
 AIP_API int aip_error_is_retryable(const aip_error *error);
 /* How long the peer asked us to wait before a retry, 0 when it did not say. */
 AIP_API int64_t aip_error_retry_after_ms(const aip_error *error);

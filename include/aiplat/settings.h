@@ -25,7 +25,9 @@ enum aip_log_format {
 struct aip_settings_values {
         size_t self_size;
         const char *database_url;   /* DATABASE_URL: sqlite:///path, postgresql://…; a driver suffix such
-                                     * as postgresql+asyncpg:// is accepted and dropped */
+                                     * as postgresql+asyncpg:// is accepted and dropped. Default:
+                                     * aiplat/aiplat.db in $XDG_DATA_HOME, else in
+                                     * $HOME/.local/share; the folder need not exist yet */
         const char *rabbitmq_url;   /* RABBITMQ_URL: memory:, amqp://…, amqps://… */
         const char *redis_url;      /* REDIS_URL: memory:, redis://…, rediss://… */
         int32_t redis_job_ttl_s;    /* REDIS_JOB_TTL, default 3600 */

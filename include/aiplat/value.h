@@ -73,12 +73,15 @@ AIP_API int aip_value_equal(const aip_value *a, const aip_value *b);
 
 /*
  * Parse one JSON text (RFC 8259). Refused with AIP_EINVAL and a message that says where: invalid
- * syntax or UTF-8, NUL (raw or \u0000), duplicate member names, trailing bytes, depth over 64.
+ * syntax or UTF-8, NUL (raw or \u0000), duplicate member names, trailing bytes, depth over 64, numbers
+ * of more than 63 characters or beyond the range of a double. Numbers that are whole are integers,
+ * however they are written: 1.0 reads as 1.
  * Integers beyond ±2^53 are read as doubles.
  */
 AIP_API int aip_value_parse(struct aip_str json, aip_value **ret_value, aip_error **err);
 
-/* Append `value` as compact JSON. Fails with AIP_ENOMEM or AIP_ELIMIT (the buffer's maximum).
+/* Append `value` as compact JSON. Fails with AIP_ENOMEM or AIP_ELIMIT (the buffer's maximum, or
+ * nested more than 64 deep, which could not be read back); then the buffer is as it was.
  * Doubles that JSON cannot express (NaN, infinities) are written as null. */
 AIP_API int aip_value_print(const aip_value *value, struct aip_buf *out, aip_error **err);
 

@@ -1,6 +1,6 @@
 /*
- * The growing byte buffer with a maximum (aiplat/str.h). Called by everyone who makes text. It never
- * grows beyond its maximum, and a failed append leaves the content as it was.
+ * The growing byte buffer with a maximum (aiplat/str.h). Called by everyone who makes text. It
+ * never grows beyond its maximum, and a failed append leaves the content as it was.
  */
 #include "macros.h"
 #include "mem.h"

@@ -72,7 +72,8 @@ static int read_name_after_export(struct parser *parser)
 {
         int r = read_name(parser);
         skip_blanks(parser);
-        if (r < 0 || peek(parser) == '=' || !aip_str_eq(aip_buf_str(&parser->name), AIP_STR("export")))
+        if (r < 0 || peek(parser) == '=' ||
+            !aip_str_eq(aip_buf_str(&parser->name), AIP_STR("export")))
                 return r;
         r = read_name(parser);
         skip_blanks(parser);
@@ -82,7 +83,8 @@ static int read_name_after_export(struct parser *parser)
 static int read_bare(struct parser *parser)
 {
         char before = ' ';
-        while (peek(parser) != '\n' && !(peek(parser) == '#' && (before == ' ' || before == '\t'))) {
+        while (peek(parser) != '\n' &&
+               !(peek(parser) == '#' && (before == ' ' || before == '\t'))) {
                 before = *parser->p++;
                 int r = append(parser, &parser->value, before);
                 if (r < 0)

@@ -1,6 +1,6 @@
 /*
- * The syntax of `.env` files. Called by settings.c and by a fuzzer. It knows no setting and opens no
- * file.
+ * The syntax of `.env` files. Called by settings.c and by a fuzzer. It knows no setting and opens
+ * no file.
  *
  *     # a comment                      names: letters, digits, _ ; `export ` before one is skipped
  *     NAME=value   # a comment         without quotes: up to " #", spaces around it dropped

@@ -13,8 +13,8 @@ struct aip_error {
         int is_retryable;
         int32_t provider_status;
         int64_t retry_after_ms;
-        const char *kind; /* static; NULL: the code's name */
-        aip_error *cause; /* owned */
+        const char *kind;    /* static; NULL: the code's name */
+        aip_error *cause;    /* owned */
         const char *message; /* behind the struct, in the same allocation */
 };
 

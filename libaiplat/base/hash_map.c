@@ -1,7 +1,8 @@
 /*
- * The hash map of hash_map.h: `entries` holds members in insertion order, `slots` is an open-addressing
- * index into it with linear probing. A removed member leaves a hole in `entries` that its slot still
- * points at (so probing goes on past it); holes are squeezed out when the tables are rebuilt.
+ * The hash map of hash_map.h: `entries` holds members in insertion order, `slots` is an
+ * open-addressing index into it with linear probing. A removed member leaves a hole in `entries`
+ * that its slot still points at (so probing goes on past it); holes are squeezed out when the
+ * tables are rebuilt.
  */
 #include "hash_map.h"
 #include "hash.h"
@@ -143,8 +144,7 @@ static int add(struct aip_hash_map *map, struct aip_str key, uint64_t hash, void
         return 0;
 }
 
-int aip_hash_map_set(struct aip_hash_map *map, struct aip_str key, void *value,
-                     void **ret_previous)
+int aip_hash_map_set(struct aip_hash_map *map, struct aip_str key, void *value, void **ret_previous)
 {
         assert(value);
         uint64_t hash = aip_hash_bytes(key.p, key.n);

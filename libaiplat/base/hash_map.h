@@ -15,7 +15,7 @@ struct aip_hash_map_entry;
 
 /* Zeroed memory is an empty map. */
 struct aip_hash_map {
-        struct aip_hash_map_entry *entries; /* in insertion order, holes where something was removed */
+        struct aip_hash_map_entry *entries; /* in insertion order, with holes */
         uint32_t *slots;                    /* position in `entries` plus 1; 0: free */
         size_t n;                           /* members */
         size_t n_entries;                   /* members and holes */
@@ -31,7 +31,7 @@ void *aip_hash_map_get(const struct aip_hash_map *map, struct aip_str key);
 void *aip_hash_map_get_id(const struct aip_hash_map *map, const struct aip_id *id);
 
 /* Set, adding or replacing; `ret_previous` (may be NULL) receives what was there, or NULL.
- * `value` must not be NULL. 0, AIP_ENOMEM or AIP_ELIMIT (2^31 members); then the map is unchanged. */
+ * `value` must not be NULL. 0, AIP_ENOMEM or AIP_ELIMIT (2^31 members), and no change. */
 AIP_MUST_CHECK int aip_hash_map_set(struct aip_hash_map *map, struct aip_str key, void *value,
                                     void **ret_previous);
 AIP_MUST_CHECK int aip_hash_map_set_id(struct aip_hash_map *map, const struct aip_id *id,

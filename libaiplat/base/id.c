@@ -7,7 +7,7 @@
 
 #define ID_TEXT_CHARACTERS (AIP_ID_TEXT_BYTES - 1)
 #define COUNTER_MAX        0xfffu
-#define COUNTER_SEED_MASK  0x7ffu /* the top bit clear, so that a millisecond has room for 2048 ids */
+#define COUNTER_SEED_MASK  0x7ffu /* the top bit clear: a millisecond has room for 2048 ids */
 
 void aip_id_source_init(struct aip_id_source *source, struct aip_random random)
 {

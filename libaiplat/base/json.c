@@ -2,10 +2,10 @@
  * JSON text to values and back (aiplat/value.h). The only file that knows cJSON.
  *
  * cJSON reads more than JSON (unescaped control characters, several number forms, duplicate names)
- * and says little about where it stopped. So the text is first checked here against RFC 8259 and our
- * limits, with the place of the first mistake; what cJSON then sees is known to be right, and a
- * failure of cJSON can only be a lack of memory. cJSON's own global error record is written with the
- * same constants by every thread and never read.
+ * and says little about where it stopped. So the text is first checked here against RFC 8259 and
+ * our limits, with the place of the first mistake; what cJSON then sees is known to be right, and a
+ * failure of cJSON can only be a lack of memory. cJSON's own global error record is written with
+ * the same constants by every thread and never read.
  */
 #include "macros.h"
 #include "mem.h"
@@ -16,20 +16,20 @@
 #include <math.h>
 #include <stdio.h>
 
-#define DEPTH_MAX            64
-#define NUMBER_BYTES_MAX     63 /* cJSON copies a number into 64 bytes and would cut a longer one */
-#define EXACT_INTEGER_MAX    0x1p53
-#define DOUBLE_TEXT_BYTES    32
-#define NOWHERE              SIZE_MAX
+#define DEPTH_MAX         64
+#define NUMBER_BYTES_MAX  63 /* cJSON copies a number into 64 bytes and would cut a longer one */
+#define EXACT_INTEGER_MAX 0x1p53
+#define DOUBLE_TEXT_BYTES 32
+#define NOWHERE           SIZE_MAX
 
 /* ---- checking ---- */
 
 struct checker {
         const char *p;
         size_t n;
-        size_t i;             /* where we are */
-        int depth;            /* of containers open around us */
-        const char *mistake;  /* static; NULL while all is well */
+        size_t i;            /* where we are */
+        int depth;           /* of containers open around us */
+        const char *mistake; /* static; NULL while all is well */
         size_t mistake_at;
         /* Names and values are numbered in the order in which they stand in the text, so that the
          * converter, which sees no places, can ask for the place of one. */
@@ -107,9 +107,8 @@ static int check_unicode_escape(struct checker *c)
         c->i += 5;
         if (unit < 0xd800 || unit > 0xdbff)
                 return 0;
-        int second = peek(c) == '\\' && c->i + 1 < c->n && c->p[c->i + 1] == 'u'
-                             ? hex4(c, c->i + 2)
-                             : -1;
+        int second = peek(c) == '\\' && c->i + 1 < c->n && c->p[c->i + 1] == 'u' ? hex4(c, c->i + 2)
+                                                                                 : -1;
         if (second < 0xdc00 || second > 0xdfff)
                 return fail(c, "first half of a surrogate pair without the second");
         c->i += 6;

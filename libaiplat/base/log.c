@@ -1,7 +1,7 @@
 /*
  * Log records and the two sinks that write them to a descriptor (aiplat/log.h). Called from any
- * thread. A sink writes each record with one write(), so lines of several threads do not mix, and it
- * never fails: there is nobody left to tell.
+ * thread. A sink writes each record with one write(), so lines of several threads do not mix, and
+ * it never fails: there is nobody left to tell.
  */
 #include "macros.h"
 #include "mem.h"
@@ -86,8 +86,8 @@ int aip_log_level_parse(struct aip_str text, enum aip_log_level *ret_level, aip_
                 const char *name;
                 enum aip_log_level level;
         } levels[] = {
-                {"debug", AIP_LOG_DEBUG},     {"info", AIP_LOG_INFO},   {"warning", AIP_LOG_WARNING},
-                {"warn", AIP_LOG_WARNING},    {"error", AIP_LOG_ERROR}, {"critical", AIP_LOG_ERROR},
+                {"debug", AIP_LOG_DEBUG},  {"info", AIP_LOG_INFO},   {"warning", AIP_LOG_WARNING},
+                {"warn", AIP_LOG_WARNING}, {"error", AIP_LOG_ERROR}, {"critical", AIP_LOG_ERROR},
         };
         for (size_t i = 0; i < AIP_ARRAY_SIZE(levels); i++) {
                 if (text.n != strlen(levels[i].name) ||
@@ -137,8 +137,8 @@ static const char *format_time(int is_utc, char ret_text[TIME_TEXT_BYTES])
         return ret_text;
 }
 
-/* Whatever reached a message: what is not UTF-8 becomes U+FFFD, control characters spaces, so that a
- * line stays one line and a terminal obeys nobody. */
+/* Whatever reached a message: what is not UTF-8 becomes U+FFFD, control characters spaces, so that
+ * a line stays one line and a terminal obeys nobody. */
 static int append_clean(struct aip_buf *out, struct aip_str s)
 {
         int r = 0;

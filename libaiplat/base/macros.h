@@ -75,6 +75,7 @@ static inline void aip_free_p(void *pointer)
         free(*(void **)pointer);
 }
 
-/* For structs: `_cleanup_(aip_buf_deinit) struct aip_buf b = AIP_BUF_INIT(…);` works as it stands. */
+/* For structs: `_cleanup_(aip_buf_deinit) struct aip_buf b = AIP_BUF_INIT(…);` works as it stands.
+ */
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Allocation for base, domain and application. Everything those layers allocate goes through these
- * functions, so that a test can make the n-th allocation fail (tests/support/alloc_fail.h). The hook
- * is one pointer that is NULL in every program: one predictable branch. What they return may be
- * freed with free() or aip_free().
+ * functions, so that a test can make the n-th allocation fail (tests/support/alloc_fail.h). The
+ * hook is one pointer that is NULL in every program: one predictable branch. What they return may
+ * be freed with free() or aip_free().
  */
 #ifndef AIPLAT_BASE_MEM_H
 #define AIPLAT_BASE_MEM_H
@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Set by tests only, before the first allocation of the code under test. Non-zero: fail this one. */
+/* Set by tests only, before the first allocation of the code under test. Non-zero: fail this one.
+ */
 extern int (*aip_mem_fail_hook)(size_t bytes);
 
 static inline int aip_mem_must_fail(size_t bytes)
@@ -39,8 +40,8 @@ static inline __attribute__((warn_unused_result)) void *aip_realloc(void *block,
 }
 
 /* realloc to an array; NULL also when the product overflows. */
-static inline __attribute__((warn_unused_result)) void *
-aip_realloc_array(void *block, size_t count, size_t bytes)
+static inline __attribute__((warn_unused_result)) void *aip_realloc_array(void *block, size_t count,
+                                                                          size_t bytes)
 {
         return aip_mem_must_fail(bytes) ? NULL : reallocarray(block, count, bytes);
 }

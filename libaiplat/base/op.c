@@ -1,6 +1,6 @@
 /*
- * Intrusive asynchronous operations: finishing them, and first-in first-out queues of them. Called by
- * adapters. An operation's `done` never runs inside the call that finishes it.
+ * Intrusive asynchronous operations: finishing them, and first-in first-out queues of them. Called
+ * by adapters. An operation's `done` never runs inside the call that finishes it.
  */
 #include <aiplat/op.h>
 #include <assert.h>

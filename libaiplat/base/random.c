@@ -1,6 +1,6 @@
 /*
- * The operating system's randomness, in blocks: one getrandom() per 256 bytes and thread, because an
- * id is made for every job. A forked child throws its parent's block away.
+ * The operating system's randomness, in blocks: one getrandom() per 256 bytes and thread, because
+ * an id is made for every job. A forked child throws its parent's block away.
  */
 #include <aiplat/ports/random.h>
 #include <errno.h>

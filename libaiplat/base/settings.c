@@ -1,7 +1,7 @@
 /*
- * Settings: one table says each name, default, limits and place; the rest reads the sources in order
- * and converts (aiplat/settings.h). Called once at a program's start. No message quotes a URL or a
- * key: they hold secrets.
+ * Settings: one table says each name, default, limits and place; the rest reads the sources in
+ * order and converts (aiplat/settings.h). Called once at a program's start. No message quotes a URL
+ * or a key: they hold secrets.
  */
 #include "env_file.h"
 #include "macros.h"
@@ -14,12 +14,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ENV_FILE_MAX_BYTES   (1024 * 1024)
-#define AMQP_NAME_MAX_BYTES  255
-#define DEFAULT_DATABASE     "sqlite:///$XDG_DATA_HOME/aiplat/aiplat.db"
-#define DEPENDS_ON_DATABASE  "true on a sqlite: database"
-#define API_KEY_SUFFIX       "_API_KEY"
-#define OWN_PREFIX           "AIPLAT_"
+#define ENV_FILE_MAX_BYTES  (1024 * 1024)
+#define AMQP_NAME_MAX_BYTES 255
+#define DEFAULT_DATABASE    "sqlite:///$XDG_DATA_HOME/aiplat/aiplat.db"
+#define DEPENDS_ON_DATABASE "true on a sqlite: database"
+#define API_KEY_SUFFIX      "_API_KEY"
+#define OWN_PREFIX          "AIPLAT_"
 
 struct spec;
 
@@ -96,10 +96,9 @@ static int convert_int(struct aip_settings *settings, const struct input *input)
         long long number = strtoll(input->text, &end, 10);
         if (end == input->text || *end != '\0' || errno != 0 || number < spec->min ||
             number > spec->max)
-                return aip_error_set(input->err, AIP_EINVAL,
-                                     "%s (%s): '%s' is not a whole number from %d to %d",
-                                     spec->info.name, input->source, input->text, spec->min,
-                                     spec->max);
+                return aip_error_set(
+                        input->err, AIP_EINVAL, "%s (%s): '%s' is not a whole number from %d to %d",
+                        spec->info.name, input->source, input->text, spec->min, spec->max);
         *(int32_t *)field_of(settings, spec) = (int32_t)number;
         return 0;
 }
@@ -141,7 +140,8 @@ static int convert_simulate(struct aip_settings *settings, const struct input *i
 static int convert_level(struct aip_settings *settings, const struct input *input)
 {
         aip_error *cause = NULL;
-        if (aip_log_level_parse(aip_str_of(input->text), field_of(settings, input->spec), &cause) == 0)
+        if (aip_log_level_parse(aip_str_of(input->text), field_of(settings, input->spec), &cause) ==
+            0)
                 return 0;
         refuse(input, aip_error_message(cause));
         aip_error_free(cause);
@@ -168,7 +168,8 @@ static int convert_amqp_name(struct aip_settings *settings, const struct input *
 {
         size_t bytes = strlen(input->text);
         if (bytes == 0 || bytes > AMQP_NAME_MAX_BYTES || starts_with(input->text, "amq."))
-                return refuse(input, "must be a name of 1 to 255 bytes that does not begin with amq.");
+                return refuse(input,
+                              "must be a name of 1 to 255 bytes that does not begin with amq.");
         return keep(settings, input, aip_strdup(input->text));
 }
 
@@ -339,8 +340,7 @@ static int is_api_key(struct aip_str name)
         return name.n > n && memcmp(name.p + name.n - n, API_KEY_SUFFIX, n) == 0;
 }
 
-static int note_api_key(struct loader *loader, const char *name, const char *value,
-                        aip_error **err)
+static int note_api_key(struct loader *loader, const char *name, const char *value, aip_error **err)
 {
         size_t name_bytes = strlen(name) + 1, value_bytes = strlen(value) + 1;
         struct api_key *key = aip_alloc(sizeof(*key) + name_bytes + value_bytes);
@@ -462,7 +462,8 @@ static const char *find_env(const char *const *environment, const char *name)
         return NULL;
 }
 
-/* The place for a user's data of the XDG base directory specification; a relative one is ignored. */
+/* The place for a user's data of the XDG base directory specification; a relative one is ignored.
+ */
 static int default_database(struct loader *loader, aip_error **err)
 {
         const char *base = find_env(loader->environment, "XDG_DATA_HOME");
@@ -482,8 +483,7 @@ static int default_database(struct loader *loader, aip_error **err)
         return 0;
 }
 
-static int convert_all(struct aip_settings *settings, const struct loader *loader,
-                       aip_error **err)
+static int convert_all(struct aip_settings *settings, const struct loader *loader, aip_error **err)
 {
         for (size_t i = 0; i < N_SPECS; i++) {
                 const struct raw *raw = &loader->raws[i];
@@ -533,7 +533,8 @@ int aip_settings_load(const struct aip_settings_source *source, aip_settings **r
         struct aip_settings_source known = AIP_SETTINGS_SOURCE_INIT;
         if (source)
                 memcpy(&known, source, AIP_MIN(source->self_size, sizeof(known)));
-        _cleanup_(aip_settings_free_p) struct aip_settings *settings = aip_calloc(1, sizeof(*settings));
+        _cleanup_(aip_settings_free_p) struct aip_settings *settings =
+                aip_calloc(1, sizeof(*settings));
         if (!settings)
                 return aip_error_set_nomem(err);
         settings->values.self_size = sizeof(settings->values);

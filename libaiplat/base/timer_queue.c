@@ -1,6 +1,7 @@
 /*
  * The pairing heap of timer_queue.h. `child` is a node's first child, `sibling` the next one in its
- * parent's list, `previous` the sibling before it, or the parent for a first child, NULL for the root.
+ * parent's list, `previous` the sibling before it, or the parent for a first child, NULL for the
+ * root.
  */
 #include "timer_queue.h"
 

@@ -1,5 +1,6 @@
-/* Runs a fuzz target over the files of the folders given, so that the kept corpus is an ordinary test
- * with any compiler. Inputs lie in exact-size blocks, where AddressSanitizer sees each byte too far. */
+/* Runs a fuzz target over the files of the folders given, so that the kept corpus is an ordinary
+ * test with any compiler. Inputs lie in exact-size blocks, where AddressSanitizer sees each byte
+ * too far. */
 #include "fuzz.h"
 #include <dirent.h>
 #include <string.h>

@@ -1,6 +1,7 @@
-/* .env files: names that come out are names, values hold no NUL, lines count up, refusals say a line. */
-#include "fuzz.h"
+/* .env files: names that come out are names, values hold no NUL, lines count up, refusals say a
+ * line. */
 #include "env_file.h"
+#include "fuzz.h"
 #include <string.h>
 
 static int check(void *user, const char *name, const char *value, int line, aip_error **err)

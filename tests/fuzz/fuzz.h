@@ -1,7 +1,7 @@
 /*
  * A fuzz target is one file that defines this function; libFuzzer calls it with made-up inputs
- * (option `fuzz`, clang), and driver.c calls it with the kept corpus in every build. It must return 0,
- * leave nothing behind, and stop the process when a promise is broken.
+ * (option `fuzz`, clang), and driver.c calls it with the kept corpus in every build. It must return
+ * 0, leave nothing behind, and stop the process when a promise is broken.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H

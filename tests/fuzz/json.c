@@ -1,5 +1,5 @@
-/* JSON: whatever is accepted is printed as JSON that reads back as an equal value, and printed again
- * the same. Refusals carry a message. */
+/* JSON: whatever is accepted is printed as JSON that reads back as an equal value, and printed
+ * again the same. Refusals carry a message. */
 #include "fuzz.h"
 #include <aiplat/value.h>
 #include <string.h>

@@ -33,8 +33,7 @@ int alloc_fail_disarm(void);
 #define ASSERT_SURVIVES_ALLOC_FAILURE(body, user)                                                  \
         do {                                                                                       \
                 struct alloc_fail_report report_;                                                  \
-                cr_assert_eq(alloc_fail_each((body), (user), &report_), 0, "%s",                   \
-                             report_.problem);                                                     \
+                cr_assert_eq(alloc_fail_each((body), (user), &report_), 0, "%s", report_.problem); \
                 cr_assert_gt(report_.n_failures, 0u, "the body allocates nothing");                \
         } while (0)
 

@@ -77,7 +77,8 @@ Test(hash_map, agrees_with_an_array_over_random_changes)
                 int i = (int)(r % N_KEYS);
                 void *previous = NULL;
                 if (r >> 32 & 1)
-                        cr_assert_eq(aip_hash_map_set(&map, key_of(i, text), &values[i], &previous), 0);
+                        cr_assert_eq(aip_hash_map_set(&map, key_of(i, text), &values[i], &previous),
+                                     0);
                 else
                         previous = aip_hash_map_remove(&map, key_of(i, text));
                 cr_assert_eq(previous, expected[i]);

@@ -1,4 +1,5 @@
-/* JSON text: what is read, what is refused and where, what is printed, and that one undoes the other. */
+/* JSON text: what is read, what is refused and where, what is printed, and that one undoes the
+ * other. */
 #include "alloc_fail.h"
 #include "macros.h"
 #include <criterion/criterion.h>
@@ -82,7 +83,8 @@ Test(json, refuses_what_is_not_json_and_says_where)
                 ROW("1e+", "line 1, column 4 (byte 3): a digit is missing in a number"),
                 ROW("0x10", "line 1, column 2 (byte 1): more text behind the value"),
                 ROW("NaN", "line 1, column 1 (byte 0): a value is expected"),
-                ROW("[1,1e400]", "line 1, column 4 (byte 3): a number beyond the range of a double"),
+                ROW("[1,1e400]",
+                    "line 1, column 4 (byte 3): a number beyond the range of a double"),
                 ROW("[1,\n 2 3]", "line 2, column 4 (byte 7): ',' or ']' is expected"),
                 ROW("[1,]", "line 1, column 4 (byte 3): a value is expected"),
                 ROW("[,1]", "line 1, column 2 (byte 1): a value is expected"),
@@ -196,7 +198,8 @@ Test(json, integers_are_printed_exactly)
 Test(json, doubles_go_round)
 {
         static const double numbers[] = {
-                0.1, 1.0 / 3, 5e-324, 0x1.fffffffffffffp1023, 123456789.123456789, 2.5e-10, 1e22, 3.0,
+                0.1,     1.0 / 3, 5e-324, 0x1.fffffffffffffp1023, 123456789.123456789,
+                2.5e-10, 1e22,    3.0,
         };
         for (size_t i = 0; i < AIP_ARRAY_SIZE(numbers); i++) {
                 _cleanup_(aip_value_unref_p) aip_value *value = aip_value_double(numbers[i]);
@@ -220,7 +223,8 @@ Test(json, what_json_cannot_say_is_null)
 Test(json, the_buffers_maximum_is_kept_and_its_content_restored)
 {
         _cleanup_(aip_value_unref_p) aip_value *value = NULL;
-        cr_assert_eq(aip_value_parse(AIP_STR("[\"aaaaaaaaaa\",\"\\n\\n\\n\\n\"]"), &value, NULL), 0);
+        cr_assert_eq(aip_value_parse(AIP_STR("[\"aaaaaaaaaa\",\"\\n\\n\\n\\n\"]"), &value, NULL),
+                     0);
         for (size_t max = 2; max < 30; max++) {
                 _cleanup_(aip_buf_deinit) struct aip_buf buf = AIP_BUF_INIT(max);
                 _cleanup_(aip_error_free_p) aip_error *err = NULL;
@@ -248,8 +252,8 @@ static int go_round(void *user, aip_error **err)
         (void)user;
         _cleanup_(aip_value_unref_p) aip_value *value = NULL;
         _cleanup_(aip_buf_deinit) struct aip_buf buf = AIP_BUF_INIT(1 << 20);
-        int r = aip_value_parse(AIP_STR("{\"a\":[1,2.5,\"x\",null,true],\"b\":{\"c\":\"\\u20ac\"}}"),
-                                &value, err);
+        int r = aip_value_parse(
+                AIP_STR("{\"a\":[1,2.5,\"x\",null,true],\"b\":{\"c\":\"\\u20ac\"}}"), &value, err);
         return r < 0 ? r : aip_value_print(value, &buf, err);
 }
 

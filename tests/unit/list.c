@@ -10,7 +10,7 @@ struct item {
 static int sum_in_order(const struct aip_list *head)
 {
         int digits = 0;
-        AIP_LIST_FOREACH(node, head)
+        AIP_LIST_FOREACH (node, head)
                 digits = digits * 10 + AIP_LIST_ENTRY(node, struct item, node)->number;
         return digits;
 }
@@ -40,7 +40,7 @@ Test(list, the_body_of_a_walk_may_remove_its_node)
         struct item items[4] = {{.number = 1}, {.number = 2}, {.number = 3}, {.number = 4}};
         for (int i = 0; i < 4; i++)
                 aip_list_append(&head, &items[i].node);
-        AIP_LIST_FOREACH(node, &head)
+        AIP_LIST_FOREACH (node, &head)
                 if (AIP_LIST_ENTRY(node, struct item, node)->number % 2 == 0)
                         aip_list_remove(node);
         cr_assert_eq(sum_in_order(&head), 13);

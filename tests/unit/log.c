@@ -45,9 +45,15 @@ Test(log, levels_are_parsed)
                 const char *text;
                 int level; /* -1: refused */
         } table[] = {
-                {"debug", AIP_LOG_DEBUG},     {"INFO", AIP_LOG_INFO},     {"Warning", AIP_LOG_WARNING},
-                {"WARN", AIP_LOG_WARNING},    {"error", AIP_LOG_ERROR},   {"CRITICAL", AIP_LOG_ERROR},
-                {"", -1},                     {"loud", -1},               {"infos", -1},
+                {"debug", AIP_LOG_DEBUG},
+                {"INFO", AIP_LOG_INFO},
+                {"Warning", AIP_LOG_WARNING},
+                {"WARN", AIP_LOG_WARNING},
+                {"error", AIP_LOG_ERROR},
+                {"CRITICAL", AIP_LOG_ERROR},
+                {"", -1},
+                {"loud", -1},
+                {"infos", -1},
         };
         for (size_t i = 0; i < AIP_ARRAY_SIZE(table); i++) {
                 enum aip_log_level level = AIP_LOG_DEBUG;

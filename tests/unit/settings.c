@@ -1,7 +1,7 @@
 /* Settings: sources and their order, every kind of value, and messages that name what is wrong. */
-#include <aiplat/settings.h>
 #include "alloc_fail.h"
 #include "macros.h"
+#include <aiplat/settings.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -10,8 +10,8 @@ AIP_DEFINE_CLEANUP(aip_settings *, aip_settings_free);
 
 #define N_ASSIGNMENTS 4
 
-static int load(const char *env_file, const char *const *environment,
-                const char *const *overrides, aip_settings **ret_settings, aip_error **err)
+static int load(const char *env_file, const char *const *environment, const char *const *overrides,
+                aip_settings **ret_settings, aip_error **err)
 {
         struct aip_settings_source source = AIP_SETTINGS_SOURCE_INIT;
         source.env_file = env_file;
@@ -64,7 +64,8 @@ Test(settings, the_data_folder_follows_xdg)
                 const char *url; /* NULL: refused */
         } table[] = {
                 {{"XDG_DATA_HOME=/data", "HOME=/h", NULL}, "sqlite:////data/aiplat/aiplat.db"},
-                {{"XDG_DATA_HOME=data", "HOME=/h", NULL}, "sqlite:////h/.local/share/aiplat/aiplat.db"},
+                {{"XDG_DATA_HOME=data", "HOME=/h", NULL},
+                 "sqlite:////h/.local/share/aiplat/aiplat.db"},
                 {{"XDG_DATA_HOME=", "HOME=/h", NULL}, "sqlite:////h/.local/share/aiplat/aiplat.db"},
                 {{"PATH=/bin", NULL, NULL}, NULL},
                 {{"DATABASE_URL=sqlite:///x.db", NULL, NULL}, "sqlite:///x.db"},
@@ -99,7 +100,8 @@ Test(settings, urls)
                 const char *assignment, *url;
                 int simulates;
         } table[] = {
-                {"DATABASE_URL=postgresql+asyncpg://u:p@h:5432/d?a=b", "postgresql://u:p@h:5432/d?a=b", 0},
+                {"DATABASE_URL=postgresql+asyncpg://u:p@h:5432/d?a=b",
+                 "postgresql://u:p@h:5432/d?a=b", 0},
                 {"DATABASE_URL=postgresql://u:p+q@h/d", "postgresql://u:p+q@h/d", 0},
                 {"DATABASE_URL=postgres://h/d", "postgres://h/d", 0},
                 {"DATABASE_URL=sqlite+aiosqlite:////x/a+b.db", "sqlite:////x/a+b.db", 1},
@@ -136,8 +138,13 @@ Test(settings, addresses_to_listen_on)
 Test(settings, booleans_levels_and_formats)
 {
         static const char *const environment[] = {
-                "HOME=/h", "AIPLAT_MIGRATE=Off", "AIPLAT_SIMULATE_MISSING_KEYS=no",
-                "LOG_LEVEL=WARNING", "AIPLAT_LOG_FORMAT=JSON", "OPENAI_BASE_URL=http://h:1/v1//", NULL,
+                "HOME=/h",
+                "AIPLAT_MIGRATE=Off",
+                "AIPLAT_SIMULATE_MISSING_KEYS=no",
+                "LOG_LEVEL=WARNING",
+                "AIPLAT_LOG_FORMAT=JSON",
+                "OPENAI_BASE_URL=http://h:1/v1//",
+                NULL,
         };
         _cleanup_(aip_settings_free_p) aip_settings *settings = NULL;
         cr_assert_eq(load("", environment, NULL, &settings, NULL), 0);
@@ -152,15 +159,33 @@ Test(settings, booleans_levels_and_formats)
 Test(settings, what_is_wrong_is_named)
 {
         static const char *const assignments[] = {
-                "DATABASE_URL=", "DATABASE_URL=mysql://h", "DATABASE_URL=sqlite:///",
-                "RABBITMQ_URL=memory", "RABBITMQ_URL=http://h", "REDIS_URL=", "REDIS_JOB_TTL=0",
-                "REDIS_JOB_TTL=1.5", "REDIS_JOB_TTL=99999999999999999999", "REDIS_JOB_TTL= ",
-                "RABBITMQ_TASK_QUEUE=", "RABBITMQ_EVENT_EXCHANGE=amq.topic", "LOG_LEVEL=loud",
-                "AIPLAT_LOG_FORMAT=xml", "AIPLAT_LISTEN=8000", "AIPLAT_LISTEN=:8000",
-                "AIPLAT_LISTEN=h:", "AIPLAT_LISTEN=h:65536", "AIPLAT_LISTEN=h:8a",
-                "AIPLAT_LISTEN=::1:8000", "AIPLAT_LISTEN=[::1:8000", "AIPLAT_CONCURRENCY=-1",
-                "AIPLAT_MIGRATE=maybe", "AIPLAT_SIMULATE_MISSING_KEYS=2",
-                "OPENAI_BASE_URL=api.openai.com", "ANTHROPIC_BASE_URL=", "AIPLAT_HEARTBEAT_MS=5000",
+                "DATABASE_URL=",
+                "DATABASE_URL=mysql://h",
+                "DATABASE_URL=sqlite:///",
+                "RABBITMQ_URL=memory",
+                "RABBITMQ_URL=http://h",
+                "REDIS_URL=",
+                "REDIS_JOB_TTL=0",
+                "REDIS_JOB_TTL=1.5",
+                "REDIS_JOB_TTL=99999999999999999999",
+                "REDIS_JOB_TTL= ",
+                "RABBITMQ_TASK_QUEUE=",
+                "RABBITMQ_EVENT_EXCHANGE=amq.topic",
+                "LOG_LEVEL=loud",
+                "AIPLAT_LOG_FORMAT=xml",
+                "AIPLAT_LISTEN=8000",
+                "AIPLAT_LISTEN=:8000",
+                "AIPLAT_LISTEN=h:",
+                "AIPLAT_LISTEN=h:65536",
+                "AIPLAT_LISTEN=h:8a",
+                "AIPLAT_LISTEN=::1:8000",
+                "AIPLAT_LISTEN=[::1:8000",
+                "AIPLAT_CONCURRENCY=-1",
+                "AIPLAT_MIGRATE=maybe",
+                "AIPLAT_SIMULATE_MISSING_KEYS=2",
+                "OPENAI_BASE_URL=api.openai.com",
+                "ANTHROPIC_BASE_URL=",
+                "AIPLAT_HEARTBEAT_MS=5000",
                 "AIPLAT_UNHEARD_OF=1",
         };
         for (size_t i = 0; i < AIP_ARRAY_SIZE(assignments); i++) {
@@ -171,7 +196,8 @@ Test(settings, what_is_wrong_is_named)
                              assignments[i]);
                 cr_assert_null(settings);
                 char name[64];
-                snprintf(name, sizeof(name), "%.*s", (int)strcspn(assignments[i], "="), assignments[i]);
+                snprintf(name, sizeof(name), "%.*s", (int)strcspn(assignments[i], "="),
+                         assignments[i]);
                 cr_assert_not_null(strstr(aip_error_message(err), name), "%s",
                                    aip_error_message(err));
         }

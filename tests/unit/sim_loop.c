@@ -1,4 +1,5 @@
-/* The virtual loop: time moves only by steps, tasks go before timers, nothing depends on the machine. */
+/* The virtual loop: time moves only by steps, tasks go before timers, nothing depends on the
+ * machine. */
 #include <aiplat/loops.h>
 #include <aiplat/op.h>
 #include <criterion/criterion.h>

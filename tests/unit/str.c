@@ -15,23 +15,23 @@ Test(str, counts_characters_and_refuses_malformed_text)
                 {{"\xc3\xa9", 2}, 1},
                 {{"\xe2\x82\xac", 3}, 1},
                 {{"\xf0\x9f\x98\x80", 4}, 1},
-                {{"\xed\x9f\xbf", 3}, 1},         /* U+D7FF, before the surrogates */
-                {{"\xee\x80\x80", 3}, 1},         /* U+E000, behind them */
-                {{"\xf4\x8f\xbf\xbf", 4}, 1},     /* U+10FFFF */
+                {{"\xed\x9f\xbf", 3}, 1},     /* U+D7FF, before the surrogates */
+                {{"\xee\x80\x80", 3}, 1},     /* U+E000, behind them */
+                {{"\xf4\x8f\xbf\xbf", 4}, 1}, /* U+10FFFF */
                 {{"\xc2\x80", 2}, 1},
                 {{"\xe0\xa0\x80", 3}, 1},
                 {{"\xf0\x90\x80\x80", 4}, 1},
-                {{"\x80", 1}, -1},                /* continuation without a start */
-                {{"\xc3", 1}, -1},                /* cut */
+                {{"\x80", 1}, -1}, /* continuation without a start */
+                {{"\xc3", 1}, -1}, /* cut */
                 {{"\xe2\x82", 2}, -1},
                 {{"\xf0\x9f\x98", 3}, -1},
-                {{"\xc0\x80", 2}, -1},            /* overlong */
+                {{"\xc0\x80", 2}, -1}, /* overlong */
                 {{"\xc1\xbf", 2}, -1},
                 {{"\xe0\x9f\xbf", 3}, -1},
                 {{"\xf0\x8f\xbf\xbf", 4}, -1},
-                {{"\xed\xa0\x80", 3}, -1},        /* surrogates */
+                {{"\xed\xa0\x80", 3}, -1}, /* surrogates */
                 {{"\xed\xbf\xbf", 3}, -1},
-                {{"\xf4\x90\x80\x80", 4}, -1},    /* beyond U+10FFFF */
+                {{"\xf4\x90\x80\x80", 4}, -1}, /* beyond U+10FFFF */
                 {{"\xf5\x80\x80\x80", 4}, -1},
                 {{"\xff", 1}, -1},
                 {{"\xc3\x28", 2}, -1},

@@ -94,7 +94,8 @@ Test(timer_queue, agrees_with_a_search_over_random_changes)
                 default:
                         aip_timer_queue_set(&queue, timer, (int64_t)(r >> 20 & 1023));
                 }
-                cr_assert_eq(aip_timer_queue_first(&queue), expected_first(timers), "step %d", step);
+                cr_assert_eq(aip_timer_queue_first(&queue), expected_first(timers), "step %d",
+                             step);
         }
         for (struct aip_timer *expected; (expected = expected_first(timers));)
                 cr_assert_eq(pop(&queue, INT64_MAX), expected);

@@ -30,8 +30,8 @@ struct probe {
         struct aip_task task;
         struct aip_timer timer;
         struct aip_watch watch;
-        int n;        /* times it ran */
-        int n_limit;  /* the loop stops when it is reached */
+        int n;       /* times it ran */
+        int n_limit; /* the loop stops when it is reached */
         unsigned events;
         int64_t at_ms;
         struct probe *other;

@@ -138,7 +138,8 @@ static aip_value *object_of(int n)
         char text[16];
         aip_value *object = aip_value_object();
         for (int i = 0; i < n; i++)
-                cr_assert_eq(aip_value_object_set_cstr(&object, name_of(i, text), aip_value_int(i)), 0);
+                cr_assert_eq(aip_value_object_set_cstr(&object, name_of(i, text), aip_value_int(i)),
+                             0);
         return object;
 }
 
@@ -171,7 +172,8 @@ Test(value, replacing_keeps_the_place_and_removing_keeps_the_order)
                 cr_assert_eq(aip_value_object_set_cstr(&object, "m1", aip_value_int(-1)), 0);
                 cr_assert_eq(aip_value_as_int(aip_value_member(object, 1, NULL), 0), -1);
                 for (int i = 0; i < n; i += 2)
-                        cr_assert_eq(aip_value_object_remove(&object, aip_str_of(name_of(i, text))), 0);
+                        cr_assert_eq(aip_value_object_remove(&object, aip_str_of(name_of(i, text))),
+                                     0);
                 cr_assert_eq(aip_value_object_remove(&object, AIP_STR("absent")), 0);
                 cr_assert_eq(aip_value_size(object), (size_t)n / 2);
                 for (int i = 1; i < n; i += 2) {

@@ -1,6 +1,6 @@
 /*
- * A seeded generator (xoshiro256**, seeded by splitmix64) for reproducible runs. Used by simulations
- * and tests; never for anything that must not be guessed.
+ * A seeded generator (xoshiro256**, seeded by splitmix64) for reproducible runs. Used by
+ * simulations and tests; never for anything that must not be guessed.
  */
 #include <aiplat/loops.h>
 #include <string.h>

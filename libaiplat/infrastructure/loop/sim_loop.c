@@ -1,7 +1,7 @@
 /*
- * The loop on a virtual clock. Used by simulations and tests, which drive it one event at a time. It
- * reads no real clock and waits for nothing; time moves only from one timer to the next. post() may
- * be called from other threads, as on a real loop, though then a run is no longer reproducible.
+ * The loop on a virtual clock. Used by simulations and tests, which drive it one event at a time.
+ * It reads no real clock and waits for nothing; time moves only from one timer to the next. post()
+ * may be called from other threads, as on a real loop, though then a run is no longer reproducible.
  */
 #include "mem.h"
 #include "task_list.h"

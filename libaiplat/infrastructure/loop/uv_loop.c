@@ -1,10 +1,11 @@
 /*
- * The loop of programs, on libuv. Made by the composition root; everything else knows only the port.
+ * The loop of programs, on libuv. Made by the composition root; everything else knows only the
+ * port.
  *
  * One turn of libuv, and what hangs where:
  *
- *     timers ──► [fire_due]  all timers of ours that are due; one uv_timer stands for the whole heap
- *     prepare ─► [prepare]   arm that uv_timer for the earliest timer; while tasks wait, keep an
+ *     timers ──► [fire_due]  all timers of ours that are due; one uv_timer stands for the whole
+ * heap prepare ─► [prepare]   arm that uv_timer for the earliest timer; while tasks wait, keep an
  *                            idle handle so that the poll below does not sleep
  *     poll ────► [poll_ready, take_posted, signals]
  *     check ───► [run_tasks] the tasks queued so far, as one batch; what they queue waits a turn
@@ -193,7 +194,8 @@ static void prepare(uv_prepare_t *handle)
 
 static int to_uv_events(unsigned events)
 {
-        return (events & AIP_READABLE ? UV_READABLE : 0) | (events & AIP_WRITABLE ? UV_WRITABLE : 0);
+        return (events & AIP_READABLE ? UV_READABLE : 0) |
+               (events & AIP_WRITABLE ? UV_WRITABLE : 0);
 }
 
 /* libuv stops a watch whose descriptor is in error. Its owner learns of the error by reading or
@@ -336,8 +338,7 @@ void aip_uv_loop_stop(aip_uv_loop *loop)
 
 static void got_signal(uv_signal_t *handle, int signal_number)
 {
-        struct signal_handler *handler =
-                AIP_CONTAINER_OF(handle, struct signal_handler, handle);
+        struct signal_handler *handler = AIP_CONTAINER_OF(handle, struct signal_handler, handle);
         handler->on_signal(signal_number, handler->user);
 }
 

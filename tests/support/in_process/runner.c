@@ -1,11 +1,12 @@
-/* Runs the tests that criterion.h beside it registers, each in a child of its own. Linked in place of
- * Criterion in builds with ThreadSanitizer. An argument runs only tests whose suite/name contains it. */
+/* Runs the tests that criterion.h beside it registers, each in a child of its own. Linked in place
+ * of Criterion in builds with ThreadSanitizer. An argument runs only tests whose suite/name
+ * contains it. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SLOWNESS          10  /* of the sanitizer, for timeouts */
+#define SLOWNESS          10 /* of the sanitizer, for timeouts */
 #define DEFAULT_TIMEOUT_S 300
 
 static struct cr_suite *suites;
