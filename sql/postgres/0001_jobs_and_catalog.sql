@@ -123,12 +123,19 @@ BEGIN
         RETURN NEW;
 END $$;
 
--- Whoever changes the catalog, by whatever way, tells every process that listens.
+-- Whoever changes the catalog, by whatever way, tells every process that listens. A statement that
+-- changed no row is no change.
 CREATE FUNCTION aiplat_catalog_changed() RETURNS trigger LANGUAGE plpgsql
         SET search_path FROM CURRENT AS $$
 DECLARE
         raised bigint;
 BEGIN
+        IF TG_OP <> 'TRUNCATE' THEN
+                PERFORM 1 FROM changed LIMIT 1;
+                IF NOT FOUND THEN
+                        RETURN NULL;
+                END IF;
+        END IF;
         UPDATE catalog_revision SET revision = revision + 1 RETURNING revision INTO raised;
         PERFORM pg_notify('aiplat_catalog', raised::text);
         RETURN NULL;
@@ -136,12 +143,27 @@ END $$;
 
 CREATE TRIGGER llm_configs_touch BEFORE UPDATE ON llm_configs
         FOR EACH ROW EXECUTE FUNCTION aiplat_touch_row();
+CREATE TRIGGER llm_configs_inserted AFTER INSERT ON llm_configs REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION aiplat_catalog_changed();
+CREATE TRIGGER llm_configs_updated AFTER UPDATE ON llm_configs REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION aiplat_catalog_changed();
+CREATE TRIGGER llm_configs_deleted AFTER DELETE ON llm_configs REFERENCING OLD TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION aiplat_catalog_changed();
+CREATE TRIGGER llm_configs_truncated AFTER TRUNCATE ON llm_configs
+        FOR EACH STATEMENT EXECUTE FUNCTION aiplat_catalog_changed();
+
 CREATE TRIGGER prompt_templates_touch BEFORE UPDATE ON prompt_templates
         FOR EACH ROW EXECUTE FUNCTION aiplat_touch_row();
-CREATE TRIGGER llm_configs_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON llm_configs
+CREATE TRIGGER prompt_templates_inserted AFTER INSERT ON prompt_templates
+        REFERENCING NEW TABLE AS changed
         FOR EACH STATEMENT EXECUTE FUNCTION aiplat_catalog_changed();
-CREATE TRIGGER prompt_templates_changed
-        AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON prompt_templates
+CREATE TRIGGER prompt_templates_updated AFTER UPDATE ON prompt_templates
+        REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION aiplat_catalog_changed();
+CREATE TRIGGER prompt_templates_deleted AFTER DELETE ON prompt_templates
+        REFERENCING OLD TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION aiplat_catalog_changed();
+CREATE TRIGGER prompt_templates_truncated AFTER TRUNCATE ON prompt_templates
         FOR EACH STATEMENT EXECUTE FUNCTION aiplat_catalog_changed();
 
 INSERT INTO llm_configs (name, provider, model_name, api_key_env) VALUES

@@ -123,6 +123,10 @@ void pg_submit(struct pg_store *store, enum pg_kind_name kind, struct aip_op *op
         int64_t deadline_ms = op->deadline_ms
                                       ? op->deadline_ms
                                       : aip_now_ms(store->loop) + PG_DEFAULT_DEADLINE_MS;
+        if (deadline_ms <= aip_now_ms(store->loop)) {
+                refuse(store, op, AIP_ETIMEOUT, "the deadline has passed");
+                return;
+        }
         op->impl = (void *)(intptr_t)deadline_ms;
         aip_op_queue_push(&queue->waiting, op);
         look_at_deadlines_at(store, deadline_ms);
