@@ -64,7 +64,7 @@ struct aip_llm_answer {
         enum aip_llm_finish_reason finish_reason;
         int64_t input_tokens;  /* the whole prompt, cached parts included; -1: not told */
         int64_t output_tokens; /* -1: not told */
-        int64_t cached_tokens, reasoning_tokens;
+        int64_t cached_tokens, reasoning_tokens; /* parts of the above; -1: not told */
         const char *provider; /* the adapter's name; static */
 };
 

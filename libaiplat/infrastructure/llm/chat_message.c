@@ -1,0 +1,179 @@
+/* Writing and reading what all chat protocols share (see chat_llm.h). Pure. */
+#include "llm/chat_llm.h"
+#include "llm/provider_error.h"
+#include "macros.h"
+
+int aip_chat_append_failed(int code, const char *provider, aip_error **err)
+{
+        if (code == AIP_ENOMEM)
+                return aip_error_set_nomem(err);
+        return aip_llm_error_set(err, AIP_LLM_CALLER_TOO_LARGE, "%s: the request is too large",
+                                 provider);
+}
+
+static const char *role_name(enum aip_llm_role role)
+{
+        switch (role) {
+        case AIP_LLM_SYSTEM:
+                return "system";
+        case AIP_LLM_USER:
+                return "user";
+        case AIP_LLM_ASSISTANT:
+                return "assistant";
+        case AIP_LLM_TOOL:
+                break;
+        }
+        return NULL;
+}
+
+static int append_message(struct aip_buf *out, const char *separator, const char *role,
+                          struct aip_str content)
+{
+        int r = aip_buf_printf(out, "%s{\"role\":\"%s\",\"content\":", separator, role);
+        if (r == 0)
+                r = aip_json_append_string(out, content);
+        return r < 0 ? r : aip_buf_append_char(out, '}');
+}
+
+int aip_chat_append_messages(struct aip_buf *out, const struct aip_llm_call *call, int with_system,
+                             const char *provider, aip_error **err)
+{
+        const char *separator = "";
+        int r = aip_buf_append_char(out, '[');
+        for (size_t i = 0; r == 0 && i < call->n_messages; i++) {
+                const struct aip_llm_message *message = &call->messages[i];
+                const char *role = role_name(message->role);
+                if (!role)
+                        return aip_llm_error_set(err, AIP_LLM_CALLER_INVALID_REQUEST,
+                                                 "%s: results of tools cannot be sent", provider);
+                if (message->role == AIP_LLM_SYSTEM && !with_system)
+                        continue;
+                r = append_message(out, separator, role, message->content);
+                separator = ",";
+        }
+        if (r == 0 && !*separator)
+                return aip_llm_error_set(err, AIP_LLM_CALLER_INVALID_REQUEST,
+                                         "%s: there is no message to send", provider);
+        if (r == 0)
+                r = aip_buf_append_char(out, ']');
+        return r < 0 ? aip_chat_append_failed(r, provider, err) : 0;
+}
+
+int aip_chat_append_temperature(struct aip_buf *out, const struct aip_llm_call *call)
+{
+        /* Through a value: printf would follow the locale's decimal point. */
+        _cleanup_(aip_value_unref_p) aip_value *temperature =
+                aip_value_double(aip_llm_config_fields(call->config)->temperature);
+        if (!temperature)
+                return AIP_ENOMEM;
+        int r = aip_buf_append_cstr(out, ",\"temperature\":");
+        return r < 0 ? r : aip_value_print(temperature, out, NULL);
+}
+
+int64_t aip_chat_tokens(const aip_value *usage, const char *name)
+{
+        int64_t n = aip_value_as_int(aip_value_get_cstr(usage, name), -1);
+        return n < 0 ? -1 : n;
+}
+
+int aip_chat_is_blank(struct aip_str text)
+{
+        size_t i = 0;
+        while (i < text.n && strchr(" \t\r\n", text.p[i]) && text.p[i])
+                i++;
+        return i == text.n;
+}
+
+/* Asking again helps against chance only: not against a limit, and not against a refusal. */
+int aip_chat_complain_empty(const struct aip_provider_reply *reply,
+                            enum aip_llm_finish_reason reason, int wants_tools, aip_error **err)
+{
+        if (reason == AIP_LLM_FINISH_CONTENT_FILTER)
+                return aip_provider_complain(reply, AIP_LLM_POLICY_REFUSED, err,
+                                             "the provider refused to answer this prompt");
+        if (wants_tools || reason == AIP_LLM_FINISH_TOOL_CALLS)
+                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
+                                             "the model calls tools, though none were offered");
+        if (reason != AIP_LLM_FINISH_LENGTH)
+                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
+                                             "the answer is empty");
+        int r = aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
+                                      "max_tokens were used up before any text was written");
+        if (err)
+                aip_error_set_retryable(*err, 0, 0);
+        return r;
+}
+
+/* {NULL, 0} stays NULL. */
+static int copy_optional(const struct aip_provider_reply *reply, const aip_value *value,
+                         char **ret_copy)
+{
+        struct aip_str text = aip_value_as_string(value);
+        size_t n;
+        if (text.n == 0)
+                return 0;
+        *ret_copy = aip_provider_copy(reply, text, &n);
+        return *ret_copy ? 0 : AIP_ENOMEM;
+}
+
+int aip_chat_fill_answer(const struct aip_provider_reply *reply, const aip_value *root,
+                         struct aip_str content, const struct aip_llm_answer *answer,
+                         struct aip_llm_answer *ret_answer, aip_error **err)
+{
+        struct aip_llm_answer filled = *answer;
+        filled.provider = reply->provider;
+        filled.content = aip_provider_copy(reply, content, &filled.content_bytes);
+        if (!filled.content ||
+            copy_optional(reply, aip_value_get_cstr(root, "id"), &filled.response_id) < 0 ||
+            copy_optional(reply, aip_value_get_cstr(root, "model"), &filled.model_name) < 0) {
+                aip_llm_answer_deinit(&filled);
+                return aip_error_set_nomem(err);
+        }
+        *ret_answer = filled;
+        return 0;
+}
+
+static int ends_with(struct aip_str text, const char *end)
+{
+        size_t n = strlen(end);
+        return text.n >= n && memcmp(text.p + text.n - n, end, n) == 0;
+}
+
+int aip_chat_append_url(const struct aip_chat_protocol *protocol, struct aip_str base_url,
+                        struct aip_buf *out)
+{
+        const char *mark = base_url.n ? memchr(base_url.p, '?', base_url.n) : NULL;
+        struct aip_str path = {base_url.p, mark ? (size_t)(mark - base_url.p) : base_url.n};
+        struct aip_str query = {base_url.p + path.n, base_url.n - path.n};
+        while (path.n > 0 && path.p[path.n - 1] == '/')
+                path.n--;
+        int r = aip_buf_append(out, path);
+        if (r == 0 && !ends_with(path, protocol->path)) {
+                if (!ends_with(path, protocol->version))
+                        r = aip_buf_append_cstr(out, protocol->version);
+                if (r == 0)
+                        r = aip_buf_append_cstr(out, protocol->path);
+        }
+        return r < 0 ? r : aip_buf_append(out, query);
+}
+
+int aip_chat_parse(const struct aip_chat_protocol *protocol, const struct aip_http_response *response,
+                   struct aip_str secret, struct aip_llm_answer *ret_answer, aip_error **err)
+{
+        const struct aip_provider_reply reply = {protocol->name, response, secret};
+        _cleanup_(aip_value_unref_p) aip_value *root = NULL;
+        struct aip_provider_fault fault;
+        aip_error *parse_error = NULL;
+        int is_success = response->status >= 200 && response->status < 300;
+        int r = aip_value_parse(response->body, &root, &parse_error);
+        if (r < 0 && is_success)
+                return aip_provider_complain_no_json(&reply, parse_error, err);
+        aip_error_free(parse_error);
+        if (!is_success || aip_provider_fault_read(root, &fault))
+                return aip_provider_refuse(&reply, root, err);
+        if (aip_value_type(root) != AIP_VALUE_OBJECT)
+                return aip_provider_complain(&reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
+                                             "the answer is no object but a %s",
+                                             aip_value_type_name(aip_value_type(root)));
+        return protocol->parse(&reply, root, ret_answer, err);
+}
