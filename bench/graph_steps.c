@@ -54,7 +54,7 @@ static int count_and_append(void *user, aip_graph_task *task, aip_value **ret_up
                             aip_error **err)
 {
         static const char message[] = "A message of a hundred bytes, as a conversation has them: it "
-                                      "says something, then a bit more of it.";
+                                      "says something, and then much more too.";
         aip_graph_task_write_at(task, 1, aip_value_string(aip_str_make(message, MESSAGE_BYTES)));
         _Static_assert(sizeof(message) - 1 == MESSAGE_BYTES, "says what it is");
         return count_by_index(user, task, ret_update, err);
