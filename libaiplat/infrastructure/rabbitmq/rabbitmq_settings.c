@@ -6,6 +6,7 @@
 
 #include "macros.h"
 #include "mem.h"
+#include "percent.h"
 
 #include <stdio.h>
 
@@ -14,35 +15,6 @@
 #define DEFAULT_EVENT_EXCHANGE "ai_events"
 #define SYSTEM_CA_FILE         "/etc/ssl/certs/ca-certificates.crt" /* Debian's */
 #define NAME_MAX_BYTES         255 /* an AMQP short string */
-
-static int hex_digit(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        if (c >= 'a' && c <= 'f')
-                return c - 'a' + 10;
-        return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* In place; -1 when it is malformed or holds a NUL. */
-static int percent_decode(char *text)
-{
-        char *to = text;
-        for (const char *from = text; *from; from++) {
-                if (*from != '%') {
-                        *to++ = *from;
-                        continue;
-                }
-                int high = hex_digit(from[1]);
-                int low = high < 0 ? -1 : hex_digit(from[2]);
-                if (low < 0 || high + low == 0)
-                        return -1;
-                *to++ = (char)(high * 16 + low);
-                from += 2;
-        }
-        *to = '\0';
-        return 0;
-}
 
 static int set_heartbeat(struct rabbitmq_settings *settings, const char *text, aip_error **err)
 {
