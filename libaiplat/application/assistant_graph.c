@@ -1,0 +1,208 @@
+/*
+ * The assistant graph and its one node, the agent: template and prompt to messages, one model call,
+ * its answer to channels. Called by the processing service through the graph runner. It neither
+ * retries nor stores anything; retries are the port's (a decorator) and the job's.
+ */
+#include "assistant_graph.h"
+#include "macros.h"
+#include "mem.h"
+
+enum channel {
+        PROMPT,
+        MESSAGES,
+        ANSWER,
+        INPUT_TOKENS,
+        OUTPUT_TOKENS,
+        PROVIDER,
+        MODEL_NAME,
+        FINISH_REASON
+};
+
+/* One call of the agent: the task's memory. */
+struct agent_call {
+        struct aip_llm_call call;
+        struct aip_llm llm;
+        aip_graph_task *task;
+        struct aip_llm_message messages[2];
+        struct aip_buf system, user;
+};
+
+static const char *finish_reason_name(enum aip_llm_finish_reason reason)
+{
+        switch (reason) {
+        case AIP_LLM_FINISH_STOP:
+                return "stop";
+        case AIP_LLM_FINISH_LENGTH:
+                return "length";
+        case AIP_LLM_FINISH_TOOL_CALLS:
+                return "tool_calls";
+        case AIP_LLM_FINISH_CONTENT_FILTER:
+                return "content_filter";
+        case AIP_LLM_FINISH_OTHER:
+                break;
+        }
+        return "other";
+}
+
+/* Free what the call holds and finish its task; `err` is consumed always. */
+static void end_call(struct agent_call *agent, aip_error *err)
+{
+        aip_llm_answer_deinit(&agent->call.ret_answer);
+        aip_buf_deinit(&agent->system);
+        aip_buf_deinit(&agent->user);
+        aip_graph_task_finish(agent->task, NULL, err);
+}
+
+static int fail_upstream(const char *kind, int is_retryable, const char *message, aip_error **err)
+{
+        int code = aip_error_set(err, AIP_EUPSTREAM, "%s", message);
+        aip_error_set_kind(*err, kind);
+        aip_error_set_retryable(*err, is_retryable, 0);
+        return code;
+}
+
+/* An answer that cannot be the job's result is an error. */
+static int check_answer(const struct aip_llm_answer *answer, aip_error **err)
+{
+        if (answer->finish_reason == AIP_LLM_FINISH_CONTENT_FILTER)
+                return fail_upstream(AIP_LLM_POLICY_REFUSED, 0,
+                                     "the provider's content filter stopped the answer", err);
+        if (answer->content_bytes == 0)
+                return fail_upstream(AIP_LLM_PROVIDER_BAD_ANSWER, 1,
+                                     "the provider answered without any text", err);
+        return 0;
+}
+
+/* NULL when out of memory. */
+static aip_value *message_value(const char *role, struct aip_str content)
+{
+        aip_value *message = aip_value_object();
+        if (message &&
+            aip_value_object_set_cstr(&message, "role", aip_value_string(aip_str_of(role))) == 0 &&
+            aip_value_object_set_cstr(&message, "content", aip_value_string(content)) == 0)
+                return message;
+        aip_value_unref(message);
+        return NULL;
+}
+
+static void write_text(aip_graph_task *task, enum channel channel, struct aip_str text)
+{
+        aip_graph_task_write_at(task, channel, aip_value_string(text));
+}
+
+static void write_tokens(aip_graph_task *task, enum channel channel, int64_t tokens)
+{
+        if (tokens >= 0)
+                aip_graph_task_write_at(task, channel, aip_value_int(tokens));
+}
+
+/* Failures to allocate are kept by the task. */
+static void write_answer(struct agent_call *agent)
+{
+        const struct aip_llm_answer *answer = &agent->call.ret_answer;
+        const struct aip_llm_config_fields *config = aip_llm_config_fields(agent->call.config);
+        struct aip_str content = aip_str_make(answer->content, answer->content_bytes);
+        aip_graph_task *task = agent->task;
+
+        aip_graph_task_write_at(task, MESSAGES, message_value("user", aip_buf_str(&agent->user)));
+        aip_graph_task_write_at(task, MESSAGES, message_value("assistant", content));
+        write_text(task, ANSWER, content);
+        write_tokens(task, INPUT_TOKENS, answer->input_tokens);
+        write_tokens(task, OUTPUT_TOKENS, answer->output_tokens);
+        write_text(task, PROVIDER,
+                   answer->provider ? aip_str_of(answer->provider) : config->provider);
+        write_text(task, MODEL_NAME,
+                   answer->model_name ? aip_str_of(answer->model_name) : config->model_name);
+        write_text(task, FINISH_REASON,
+                   aip_str_of(finish_reason_name(answer->finish_reason)));
+}
+
+static void answered(struct aip_op *op)
+{
+        struct agent_call *agent = AIP_CONTAINER_OF(op, struct agent_call, call.op);
+        aip_error *err = AIP_TAKE(agent->call.op.err);
+        if (!err && check_answer(&agent->call.ret_answer, &err) == 0)
+                write_answer(agent);
+        end_call(agent, err);
+}
+
+static int render(struct agent_call *agent, const struct aip_agent_context *context,
+                  aip_error **err)
+{
+        const aip_value *prompt = aip_graph_task_get_at(agent->task, PROMPT);
+        aip_buf_init(&agent->system, AIP_RENDERED_MAX_BYTES);
+        aip_buf_init(&agent->user, AIP_RENDERED_MAX_BYTES);
+        if (aip_value_type(prompt) != AIP_VALUE_STRING)
+                return aip_error_set(err, AIP_EINVAL, "prompt must be a string, not of type %s",
+                                     aip_value_type_name(aip_value_type(prompt)));
+        int code = aip_prompt_template_render(context->prompt_template,
+                                              aip_value_as_string(prompt), context->variables,
+                                              &agent->system, &agent->user, err);
+        if (code < 0)
+                return code;
+        agent->messages[0] =
+                (struct aip_llm_message){AIP_LLM_SYSTEM, aip_buf_str(&agent->system)};
+        agent->messages[1] = (struct aip_llm_message){AIP_LLM_USER, aip_buf_str(&agent->user)};
+        return 0;
+}
+
+/* The sooner of two deadlines, of which 0 is none. */
+static int64_t sooner(int64_t a, int64_t b)
+{
+        if (a == 0 || b == 0)
+                return a ? a : b;
+        return AIP_MIN(a, b);
+}
+
+static void agent_start(void *user, aip_graph_task *task)
+{
+        (void)user;
+        const struct aip_agent_context *context = aip_graph_task_context(task);
+        struct agent_call *agent = aip_graph_task_memory(task);
+        agent->task = task;
+        agent->llm = context->llm;
+        aip_error *err = NULL;
+        if (render(agent, context, &err) < 0) {
+                end_call(agent, err);
+                return;
+        }
+        struct aip_llm_call *call = &agent->call;
+        call->op.done = answered;
+        call->op.deadline_ms = sooner(context->deadline_ms, aip_graph_task_deadline_ms(task));
+        call->config = context->config;
+        call->messages = agent->messages;
+        call->n_messages = AIP_ARRAY_SIZE(agent->messages);
+        call->job_id = context->job_id;
+        call->trace_id = context->trace_id;
+        agent->llm.ops->complete(agent->llm.self, call);
+}
+
+static void agent_cancel(void *user, aip_graph_task *task)
+{
+        (void)user;
+        struct agent_call *agent = aip_graph_task_memory(task);
+        agent->llm.ops->cancel(agent->llm.self, &agent->call);
+}
+
+int aip_assistant_graph_new(aip_graph **ret_graph, aip_error **err)
+{
+        struct aip_node_options agent = AIP_NODE_OPTIONS_INIT;
+        agent.start = agent_start;
+        agent.cancel = agent_cancel;
+        agent.task_bytes = sizeof(struct agent_call);
+
+        aip_graph_builder *b = aip_graph_builder_new();
+        /* in the order of enum channel */
+        aip_graph_builder_add_channel(b, "prompt", AIP_CHANNEL_LAST_VALUE);
+        aip_graph_builder_add_channel(b, "messages", AIP_CHANNEL_APPEND);
+        aip_graph_builder_add_channel(b, "answer", AIP_CHANNEL_LAST_VALUE);
+        aip_graph_builder_add_channel(b, "input_tokens", AIP_CHANNEL_ADD);
+        aip_graph_builder_add_channel(b, "output_tokens", AIP_CHANNEL_ADD);
+        aip_graph_builder_add_channel(b, "provider", AIP_CHANNEL_LAST_VALUE);
+        aip_graph_builder_add_channel(b, "model_name", AIP_CHANNEL_LAST_VALUE);
+        aip_graph_builder_add_channel(b, "finish_reason", AIP_CHANNEL_LAST_VALUE);
+        aip_graph_builder_add_node(b, "agent", &agent);
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "agent");
+        aip_graph_builder_add_edge(b, "agent", AIP_GRAPH_END);
+        return aip_graph_compile(b, ret_graph, err);
+}
