@@ -178,10 +178,11 @@ static void on_deadline(struct aip_timer *timer)
 
 /* --- submitting ---------------------------------------------------------------------------- */
 
-/* 0, or why the request may not wait with the others. */
+/* 0, and the request is the threads' own; or why it may not wait with the others. */
 static int enqueue(struct sqlite_store *store, struct sqlite_request *rq, aip_error **err)
 {
         struct sqlite_queue *queue = rq->call->is_write ? &store->writes : &store->reads;
+        int64_t deadline_ms = rq->deadline_ms;
         int is_full;
 
         pthread_mutex_lock(&store->lock);
@@ -197,7 +198,7 @@ static int enqueue(struct sqlite_store *store, struct sqlite_request *rq, aip_er
                 return aip_error_set(err, AIP_ELIMIT,
                                      "database %s: %d operations are waiting already", store->path,
                                      AIP_STORE_QUEUE_MAX);
-        arm_deadline(store, rq->deadline_ms);
+        arm_deadline(store, deadline_ms);
         return 0;
 }
 
