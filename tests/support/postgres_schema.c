@@ -48,8 +48,9 @@ void postgres_schema_make(struct postgres_schema *schema)
         clock_gettime(CLOCK_REALTIME, &now);
         snprintf(schema->name, sizeof(schema->name), "test_%ld_%lld_%ld", (long)getpid(),
                  (long long)now.tv_sec, now.tv_nsec);
-        snprintf(schema->url, sizeof(schema->url), "%s%soptions=-csearch_path%%3D%s", url,
-                 strchr(url, '?') ? "&" : "?", schema->name);
+        snprintf(schema->url, sizeof(schema->url),
+                 "%s%soptions=-csearch_path%%3D%s&application_name=%s", url,
+                 strchr(url, '?') ? "&" : "?", schema->name, schema->name);
         snprintf(sql, sizeof(sql), "CREATE SCHEMA %s", schema->name);
         run_on_server(sql);
 }

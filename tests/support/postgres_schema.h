@@ -10,7 +10,7 @@
 
 struct postgres_schema {
         char name[48];
-        char url[512]; /* for stores: with this schema as search path */
+        char url[512]; /* for stores: with this schema as search path and application name */
 };
 
 /* Makes an empty schema with a name that no other test has. */
