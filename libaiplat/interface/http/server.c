@@ -471,7 +471,7 @@ static struct MHD_Daemon *start_daemon(struct aip_http_server *s, int fd)
 static int start(struct aip_http_server *s, aip_error **err)
 {
         const union MHD_DaemonInfo *info;
-        int fd, r = listen_on(s->options.host, s->options.port, &fd, err);
+        int fd = -1, r = listen_on(s->options.host, s->options.port, &fd, err);
 
         if (r < 0)
                 return r;
