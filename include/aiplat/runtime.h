@@ -80,6 +80,11 @@ AIP_API void aip_runtime_stop(aip_runtime *runtime); /* loop thread */
 /* Drains whatever still runs, closes everything, frees. Accepts NULL. */
 AIP_API void aip_runtime_free(aip_runtime *runtime);
 
+/* Apply the migrations that the store of the settings lacks, and nothing else; the store must become
+ * reachable within timeout_ms. `log` may be NULL. */
+AIP_API int aip_migrate(const aip_settings *settings, const struct aip_log *log, int64_t timeout_ms,
+                        aip_error **err);
+
 AIP_END_DECLS
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "adapters_by_url.h"
 #include "macros.h"
 #include "mem.h"
 
@@ -55,54 +56,7 @@ struct aip_runtime {
         int n_signals;
 };
 
-/* ── adapters by URL ─────────────────────────────────────────────────────────────────────────── */
-
-static int has_scheme(const char *url, const char *scheme)
-{
-        return strncmp(url, scheme, strlen(scheme)) == 0;
-}
-
-static int make_store(struct aip_runtime *r, aip_error **err)
-{
-        const char *url = r->settings->database_url;
-        struct aip_store_options o = {sizeof(o), r->loop, &r->log, r->random, url};
-
-        if (has_scheme(url, "sqlite:"))
-                return aip_sqlite_store_new(&o, &r->store, err);
-        if (has_scheme(url, "postgresql:") || has_scheme(url, "postgres:"))
-                return aip_postgres_store_new(&o, &r->store, err);
-        if (has_scheme(url, "memory:"))
-                return aip_memory_store_new(&o, &r->store, err);
-        return aip_error_set(err, AIP_EINVAL,
-                             "DATABASE_URL: begins with none of sqlite:, postgresql:, memory:");
-}
-
-static int make_queue(struct aip_runtime *r, aip_error **err)
-{
-        const char *url = r->settings->rabbitmq_url;
-        struct aip_queue_options o = {sizeof(o), r->loop, &r->log, r->random, url,
-                                      r->settings->task_queue, r->settings->event_exchange};
-
-        if (has_scheme(url, "memory:"))
-                return aip_memory_queue_new(&o, &r->queue, err);
-        if (has_scheme(url, "amqp:") || has_scheme(url, "amqps:"))
-                return aip_rabbitmq_queue_new(&o, &r->queue, err);
-        return aip_error_set(err, AIP_EINVAL,
-                             "RABBITMQ_URL: begins with none of amqp:, amqps:, memory:");
-}
-
-static int make_cache(struct aip_runtime *r, aip_error **err)
-{
-        const char *url = r->settings->redis_url;
-        struct aip_cache_options o = {sizeof(o), r->loop, &r->log, r->random, url, 0};
-
-        if (has_scheme(url, "memory:"))
-                return aip_memory_cache_new(&o, &r->cache, err);
-        if (has_scheme(url, "redis:") || has_scheme(url, "rediss:"))
-                return aip_redis_cache_new(&o, &r->cache, err);
-        return aip_error_set(err, AIP_EINVAL,
-                             "REDIS_URL: begins with none of redis:, rediss:, memory:");
-}
+/* ── models ──────────────────────────────────────────────────────────────────────────────────── */
 
 /* Register a provider with retries around it. `llm` is consumed always. */
 static int add_llm(struct aip_runtime *r, struct aip_llm llm, aip_error **err)
@@ -417,18 +371,19 @@ int aip_runtime_run(aip_runtime *r, aip_error **err)
 
 static int make_parts(struct aip_runtime *r, aip_error **err)
 {
+        struct runtime_base base = {{NULL, NULL}, &r->log, r->random};
         int result;
 
         if ((result = aip_uv_loop_new(&r->uv, err)) < 0)
                 return result;
-        r->loop = aip_uv_loop_port(r->uv);
-        if ((result = make_store(r, err)) < 0)
+        r->loop = base.loop = aip_uv_loop_port(r->uv);
+        if ((result = runtime_make_store(r->settings, &base, &r->store, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_STORE;
-        if ((result = make_queue(r, err)) < 0)
+        if ((result = runtime_make_queue(r->settings, &base, &r->queue, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_QUEUE;
-        if ((result = make_cache(r, err)) < 0)
+        if ((result = runtime_make_cache(r->settings, &base, &r->cache, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_CACHE;
         if ((result = make_llms(r, err)) < 0)

@@ -1,0 +1,57 @@
+/* Texts and numbers from the command line (text.h). */
+#include "text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+static int read_stream(FILE *stream, const char *name, struct aip_buf *text)
+{
+        char block[65536];
+        size_t n;
+
+        while ((n = fread(block, 1, sizeof(block), stream)) > 0)
+                if (aip_buf_append(text, aip_str_make(block, n)) < 0) {
+                        fprintf(stderr, "%s: %s: more than %zu bytes\n", program_invocation_short_name,
+                                name, text->max_bytes);
+                        return EXIT_USAGE;
+                }
+        if (ferror(stream)) {
+                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, name, strerror(errno));
+                return EXIT_FAILED;
+        }
+        return EXIT_OK;
+}
+
+int text_argument(const char *argument, struct aip_buf *ret_text)
+{
+        FILE *file;
+        int code;
+
+        if (strcmp(argument, "-") == 0)
+                return read_stream(stdin, "standard input", ret_text);
+        if (argument[0] != '@')
+                return aip_buf_append_cstr(ret_text, argument) < 0 ? EXIT_USAGE : EXIT_OK;
+        file = fopen(argument + 1, "re");
+        if (!file) {
+                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, argument + 1,
+                        strerror(errno));
+                return EXIT_NOT_FOUND;
+        }
+        code = read_stream(file, argument + 1, ret_text);
+        fclose(file);
+        return code;
+}
+
+double text_number(struct argp_state *state, const char *what, const char *argument)
+{
+        char *end;
+        double number = strtod(argument, &end);
+
+        if (end == argument || *end != '\0')
+                argp_error(state, "%s wants a number, not '%s'", what, argument);
+        return number;
+}

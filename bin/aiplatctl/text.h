@@ -1,0 +1,15 @@
+/* Texts and numbers from the command line. */
+#ifndef AIPLATCTL_TEXT_H
+#define AIPLATCTL_TEXT_H
+
+#include <aiplat/str.h>
+#include <argp.h>
+
+#define TEXT_MAX_BYTES ((size_t)16 << 20)
+
+/* An argument as it is, standard input for "-", a file's content for "@file". Returns an exit code. */
+int text_argument(const char *argument, struct aip_buf *ret_text);
+/* A number, or argp_error(). */
+double text_number(struct argp_state *state, const char *what, const char *argument);
+
+#endif

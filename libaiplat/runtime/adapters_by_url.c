@@ -1,0 +1,58 @@
+/*
+ * Picks the adapters by the schemes of DATABASE_URL, RABBITMQ_URL and REDIS_URL (adapters_by_url.h).
+ * The one place that knows all of them.
+ */
+#include "adapters_by_url.h"
+
+#include <string.h>
+
+static int has_scheme(const char *url, const char *scheme)
+{
+        return strncmp(url, scheme, strlen(scheme)) == 0;
+}
+
+int runtime_make_store(const struct aip_settings_values *settings, const struct runtime_base *base,
+                       struct aip_store *ret_store, aip_error **err)
+{
+        const char *url = settings->database_url;
+        struct aip_store_options o = {sizeof(o), base->loop, base->log, base->random, url};
+
+        if (has_scheme(url, "sqlite:"))
+                return aip_sqlite_store_new(&o, ret_store, err);
+        if (has_scheme(url, "postgresql:") || has_scheme(url, "postgres:"))
+                return aip_postgres_store_new(&o, ret_store, err);
+        if (has_scheme(url, "memory:"))
+                return aip_memory_store_new(&o, ret_store, err);
+        return aip_error_set(err, AIP_EINVAL,
+                             "DATABASE_URL: begins with none of sqlite:, postgresql:, memory:");
+}
+
+int runtime_make_queue(const struct aip_settings_values *settings, const struct runtime_base *base,
+                       struct aip_queue_handle *ret_queue, aip_error **err)
+{
+        const char *url = settings->rabbitmq_url;
+        struct aip_queue_options o = {
+                sizeof(o), base->loop, base->log, base->random, url, settings->task_queue,
+                settings->event_exchange};
+
+        if (has_scheme(url, "memory:"))
+                return aip_memory_queue_new(&o, ret_queue, err);
+        if (has_scheme(url, "amqp:") || has_scheme(url, "amqps:"))
+                return aip_rabbitmq_queue_new(&o, ret_queue, err);
+        return aip_error_set(err, AIP_EINVAL,
+                             "RABBITMQ_URL: begins with none of amqp:, amqps:, memory:");
+}
+
+int runtime_make_cache(const struct aip_settings_values *settings, const struct runtime_base *base,
+                       struct aip_cache_handle *ret_cache, aip_error **err)
+{
+        const char *url = settings->redis_url;
+        struct aip_cache_options o = {sizeof(o), base->loop, base->log, base->random, url, 0};
+
+        if (has_scheme(url, "memory:"))
+                return aip_memory_cache_new(&o, ret_cache, err);
+        if (has_scheme(url, "redis:") || has_scheme(url, "rediss:"))
+                return aip_redis_cache_new(&o, ret_cache, err);
+        return aip_error_set(err, AIP_EINVAL,
+                             "REDIS_URL: begins with none of redis:, rediss:, memory:");
+}
