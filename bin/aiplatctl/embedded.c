@@ -31,6 +31,7 @@ struct embedded {
         struct program_overrides overrides;
         const char *prompt, *config, *template;
         int is_verbose;
+        int takes_prompt;
 };
 
 static void set_any(struct argp_state *state, struct embedded *e, char *pair)
@@ -74,7 +75,7 @@ static error_t parse_embedded(int key, char *argument, struct argp_state *state)
                 program_print_settings();
                 exit(EXIT_OK);
         case ARGP_KEY_ARG:
-                if (e->prompt || !state->root_argp->args_doc)
+                if (e->prompt || !e->takes_prompt)
                         argp_error(state, "unexpected argument '%s'", argument);
                 e->prompt = argument;
                 return 0;
@@ -253,7 +254,7 @@ int cmd_run(int argc, char **argv)
                                          "Run one prompt in this process, on the embedded store and queue, "
                                          "and print the answer.",
                                          common_children, NULL, NULL};
-        struct embedded e = {.prompt = NULL};
+        struct embedded e = {.takes_prompt = 1};
         struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
         aip_settings *settings = NULL;
         int code;

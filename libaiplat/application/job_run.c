@@ -224,7 +224,7 @@ static int prepare_agent(struct aip_job_run *run, aip_error **err)
         agent->prompt_template = template;
         agent->variables = run->variables;
         agent->job_id = &run->fence.job_id;
-        agent->trace_id = run->trace_id[0] ? run->trace_id : NULL;
+        agent->trace_id = run->trace_id;
         agent->deadline_ms = aip_now_ms(run->ports->loop) + run->ports->job_timeout_ms;
         return aip_llm_registry_find(run->ports->llms, config, &agent->llm, err);
 }
@@ -244,12 +244,11 @@ static void start(struct aip_task *task)
 {
         struct aip_job_run *run = AIP_CONTAINER_OF(task, struct aip_job_run, task);
         aip_error *err = NULL;
-        aip_value *input = NULL;
 
         run->catalog = aip_catalog_ref(aip_catalog_service_current(run->ports->catalog));
         if (run->stop != AIP_RUN_GOES_ON)
                 aip_error_set(&err, AIP_ECANCELLED, "stopped before it began");
-        if (err || prepare_agent(run, &err) < 0 || prepare_input(run, &input, &err) < 0) {
+        if (err || prepare_agent(run, &err) < 0 || prepare_input(run, &run->input, &err) < 0) {
                 conclude(run, NULL, err);
                 return;
         }
@@ -257,10 +256,9 @@ static void start(struct aip_task *task)
         run->graph_run = (struct aip_graph_run){.op = {.done = graph_done}, .self_size = sizeof(run->graph_run)};
         run->graph_run.op.deadline_ms = run->agent.deadline_ms;
         run->graph_run.graph = run->ports->assistant;
-        run->graph_run.input = input;
+        run->graph_run.input = run->input;
         run->graph_run.context = &run->agent;
         aip_graph_run_start(run->ports->loop, &run->graph_run);
-        aip_value_unref(input);
 }
 
 /* ── life ────────────────────────────────────────────────────────────────────────────────────── */
@@ -280,7 +278,7 @@ struct aip_job_run *aip_job_run_new(struct aip_run_ports *ports, aip_job *job,
                 return NULL;
         }
         if (f->trace_id.n == AIP_TRACE_ID_BYTES - 1)
-                memcpy(run->trace_id, f->trace_id.p, f->trace_id.n);
+                run->trace_id = memcpy(run->trace_id_text, f->trace_id.p, f->trace_id.n);
         run->ports = ports;
         run->job = job;
         run->ended = ended;
@@ -317,6 +315,7 @@ int aip_job_run_holds_claim(const struct aip_job_run *run)
 void aip_job_run_free(struct aip_job_run *run)
 {
         aip_value_unref(run->variables);
+        aip_value_unref(run->input);
         aip_catalog_unref(run->catalog);
         aip_job_free(run->job);
         aip_free(run);

@@ -48,7 +48,9 @@ struct aip_job_run {
         aip_job *job;
         aip_catalog *catalog; /* the snapshot that this run is wholly on */
         aip_value *variables;
-        char trace_id[AIP_TRACE_ID_BYTES];
+        aip_value *input;
+        char trace_id_text[AIP_TRACE_ID_BYTES];
+        const char *trace_id; /* NULL: none */
         struct aip_agent_context agent;
         struct aip_graph_run graph_run;
         int is_in_graph;

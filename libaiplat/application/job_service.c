@@ -276,12 +276,12 @@ static void read_fetched(struct aip_op *op)
 
 void aip_job_service_read(aip_job_service *s, struct aip_job_read *read)
 {
-        int64_t wait_ms = AIP_MAX(AIP_MIN(read->wait_ms, (int64_t)WAIT_MAX_MS), (int64_t)0);
+        int64_t wait_ms = AIP_MIN(read->wait_ms, (int64_t)WAIT_MAX_MS);
 
         read->service = s;
         read->ret_job = NULL;
         read->timer = (struct aip_timer){.fire = read_again};
-        read->wait_until_ms = aip_now_ms(s->loop) + wait_ms;
+        read->wait_until_ms = aip_now_ms(s->loop) + AIP_MAX(wait_ms, (int64_t)0);
         read_fetch(read);
 }
 

@@ -47,14 +47,17 @@ static int put_time(struct aip_buf *out, const char *name, int64_t wall_us)
 
 static int put_identity(const struct aip_job_fields *f, struct aip_buf *out)
 {
+        /* What an earlier attempt failed with is no news once one has succeeded. */
+        static const struct aip_str none = {NULL, 0};
+        int has_succeeded = f->status == AIP_JOB_COMPLETED;
         char id[AIP_ID_TEXT_BYTES];
         int r;
 
         if ((r = aip_buf_printf(out, "{\"job_id\":\"%s\",\"status\":\"%s\",",
                                 aip_id_format(&f->id, id), aip_job_status_name(f->status))) < 0 ||
             (r = put_string(out, "\"result\"", f->result)) < 0 ||
-            (r = put_string(out, ",\"error\"", f->error_message)) < 0 ||
-            (r = put_string(out, ",\"error_code\"", f->error_code)) < 0)
+            (r = put_string(out, ",\"error\"", has_succeeded ? none : f->error_message)) < 0 ||
+            (r = put_string(out, ",\"error_code\"", has_succeeded ? none : f->error_code)) < 0)
                 return r;
         return 0;
 }

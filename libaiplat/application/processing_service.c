@@ -212,8 +212,9 @@ static void pump(struct aip_task *task)
 {
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(task, struct aip_processing_service, pump_task);
-        size_t n = AIP_MIN(AIP_MIN((size_t)free_slots(s), s->n_waiting), (size_t)AIP_STORE_BATCH_MAX);
+        size_t n = AIP_MIN((size_t)free_slots(s), s->n_waiting);
 
+        n = AIP_MIN(n, (size_t)AIP_STORE_BATCH_MAX);
         if (s->is_claiming || s->closing || n == 0)
                 return;
         for (size_t i = 0; i < n; i++) {

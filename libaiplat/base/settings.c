@@ -193,7 +193,9 @@ static int convert_database(struct aip_settings *settings, const struct input *i
                 return keep(settings, input, AIP_TAKE(url));
         if (starts_with(url, "postgresql://") || starts_with(url, "postgres://"))
                 return keep(settings, input, AIP_TAKE(url));
-        return refuse(input, "must be sqlite:///PATH or postgresql://…");
+        if (strcmp(url, "memory:") == 0)
+                return keep(settings, input, AIP_TAKE(url));
+        return refuse(input, "must be sqlite:///PATH, postgresql://… or memory:");
 }
 
 static int convert_rabbitmq(struct aip_settings *settings, const struct input *input)
@@ -244,7 +246,7 @@ static int convert_listen(struct aip_settings *settings, const struct input *inp
 /* clang-format off */
 static const struct spec specs[] = {
         /* first, for AIPLAT_SIMULATE_MISSING_KEYS depends on it */
-        {{"DATABASE_URL", DEFAULT_DATABASE, "where jobs live: sqlite:///PATH or postgresql://…"},
+        {{"DATABASE_URL", DEFAULT_DATABASE, "where jobs live: sqlite:///PATH, postgresql://…, or memory: (gone with the process)"},
          convert_database, FIELD(database_url), 0, 0},
         {{"RABBITMQ_URL", "memory:", "how jobs reach workers: memory:, amqp://… or amqps://…"},
          convert_rabbitmq, FIELD(rabbitmq_url), 0, 0},

@@ -283,6 +283,12 @@ static enum MHD_Result dispatch(struct http_request *request)
         return MHD_YES;
 }
 
+static int has_body(const struct http_request *request)
+{
+        return http_header(request, "Content-Length").n > 0 ||
+               http_header(request, "Transfer-Encoding").n > 0;
+}
+
 /* libmicrohttpd calls this when the headers are there, for each piece of the body, when the request
  * is whole, and once more after a resume. */
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url,
@@ -297,7 +303,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
                 if (!request)
                         return MHD_NO;
                 /* Refused before the body: answered at once, and the connection is closed. */
-                return request->answer.status ? send_answer(request) : MHD_YES;
+                return request->answer.status && has_body(request) ? send_answer(request) : MHD_YES;
         }
         if (*upload_data_size > 0) {
                 take_body(request, upload_data, *upload_data_size);
