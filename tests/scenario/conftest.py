@@ -88,14 +88,14 @@ class Site:
         self.programs.append(one)
         return one.start()
 
-    def listener(self, name, arguments=(), port=None, **settings):
-        """Starts a program that serves HTTP and waits until it answers."""
+    def listener(self, name, arguments=(), port=None, until="/ready", **settings):
+        """Starts a program that serves HTTP and waits until it answers `until` with 200."""
         port = port or server_kinds.free_port()
         settings.setdefault("AIPLAT_LISTEN", f"127.0.0.1:{port}")
         one = self.program(name, arguments, **settings)
         one.port = port
         self.api = one.api = http_api.JobsApi(f"http://127.0.0.1:{port}")
-        wait_listening(one)
+        wait_for_200(one, until)
         return one
 
     def ctl(self, *arguments, stdin="", timeout=30.0, **settings):
@@ -131,7 +131,7 @@ class Site:
             assert key not in logs, "an API key is in a log"
 
 
-def wait_listening(program, timeout=15.0, path="/health"):
+def wait_for_200(program, path, timeout=15.0):
     """Waits until a program answers `path` with 200."""
     deadline = time.monotonic() + timeout
     while True:

@@ -139,7 +139,9 @@ def test_start_order_does_not_matter(served):
     for server in (served.postgres, served.rabbitmq, served.redis):
         server.kill9()
     worker = served.worker()
-    gateway = served.gateway()
+    gateway = served.gateway(until="/health")
+    for path in ("/v1/jobs", "/v1/jobs/550e8400-e29b-41d4-a716-446655440000", "/v1/llm-configs"):
+        assert unavailable(served.api.get(path)), path
     assert unavailable(served.api.post("/v1/jobs", {"prompt": "too early"}))
     for server in (served.redis, served.rabbitmq, served.postgres):
         server.start()

@@ -43,7 +43,9 @@ def test_a_taken_port_stops_the_start_with_its_name(dev):
 
 
 def test_migrations_can_be_left_to_the_operator(served):
-    gateway = served.gateway(AIPLAT_MIGRATE="false")
+    gateway = served.gateway(until="/health", AIPLAT_MIGRATE="false")
+    for path in ("/v1/jobs", "/v1/jobs/550e8400-e29b-41d4-a716-446655440000"):
+        assert served.api.get(path).status == 503
     assert served.api.post("/v1/jobs", {"prompt": "x"}).status == 503
     assert served.ctl("migrate").returncode == 0
     deadline = time.monotonic() + 15
