@@ -1,6 +1,6 @@
 /*
- * Registry of model providers: which port answers for the provider a configuration names. Loop thread
- * only.
+ * Registry of model providers: which port answers for the provider a configuration names. Loop
+ * thread only.
  */
 #ifndef AIPLAT_LLM_REGISTRY_H
 #define AIPLAT_LLM_REGISTRY_H

@@ -1,6 +1,7 @@
 /*
  * Retry: a model provider that asks another one again when a call fails for a passing reason. It
- * knows nothing of any protocol; whether an error passes is the error's word (aip_error_is_retryable).
+ * knows nothing of any protocol; whether an error passes is the error's word
+ * (aip_error_is_retryable).
  */
 #ifndef AIPLAT_LLM_RETRY_H
 #define AIPLAT_LLM_RETRY_H
@@ -34,8 +35,9 @@ struct aip_llm_retry_options {
  * and the drawn one on top, so that many callers do not come back at one moment.
  *
  * The last error is given to the caller at once when it does not pass, when max_tries are used up,
- * when the wait would end after op.deadline_ms, and when the provider asks for more than max_wait_ms:
- * so long a pause is better spent by the job's own retry, which holds no place in a worker.
+ * when the wait would end after op.deadline_ms, and when the provider asks for more than
+ * max_wait_ms: so long a pause is better spent by the job's own retry, which holds no place in a
+ * worker.
  *
  * The port's name is the inner's. `inner` is consumed on success. options NULL: the defaults.
  */

@@ -57,8 +57,8 @@ static int check_llm(const aip_llm_registry *registry, struct aip_llm llm, aip_e
         if (r < 0)
                 return r;
         if (lookup(registry, name))
-                return aip_error_set(err, AIP_ECONFLICT, "model provider \"%s\" is registered already",
-                                     llm.ops->name);
+                return aip_error_set(err, AIP_ECONFLICT,
+                                     "model provider \"%s\" is registered already", llm.ops->name);
         return 0;
 }
 

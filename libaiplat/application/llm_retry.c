@@ -52,7 +52,8 @@ static void finish_cancelled(struct retry *retry)
 /* An even number from 0 to limit_ms. */
 static int64_t draw_ms(struct aip_random random, int64_t limit_ms)
 {
-        double share = (double)(aip_random_u64(random) >> 11) / 9007199254740992.0; /* 2^53: [0, 1) */
+        /* 53 bits, as many as a double holds: [0, 1) */
+        double share = (double)(aip_random_u64(random) >> 11) / 9007199254740992.0;
         return (int64_t)(share * (double)(limit_ms + 1));
 }
 

@@ -38,7 +38,8 @@ static void assert_kind(const struct model_call *c, const char *kind, int is_ret
 
 Test(llm_http, an_answer_comes_whole)
 {
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 struct model_call c;
                 ask(&c, llm, "come whole", "\"text\": \"an \\u00e4nswer\", \"tokens\": 7");
                 const struct aip_llm_answer *answer = &c.call.ret_answer;
@@ -58,7 +59,8 @@ Test(llm_http, an_answer_comes_whole)
 
 Test(llm_http, a_request_carries_what_it_must)
 {
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 struct model_call c;
                 char text[64];
                 snprintf(text, sizeof(text), "carry %s", llm->ops->name);
@@ -91,7 +93,8 @@ Test(llm_http, statuses_say_whose_fault_it_is)
                 {502, AIP_LLM_PROVIDER_FAILED, 1},        {503, AIP_LLM_PROVIDER_OVERLOADED, 1},
                 {529, AIP_LLM_PROVIDER_OVERLOADED, 1},    {302, AIP_LLM_CALLER_INVALID_REQUEST, 0},
         };
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
                         struct model_call c;
                         char prompt[32], rule[32];
@@ -119,13 +122,15 @@ Test(llm_http, retry_after_is_passed_on)
                 {"x-ms-retry-after-ms", "121", 121, 121},
                 {"Retry-After", "soon", 0, 0},
         };
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
                         struct model_call c;
                         char prompt[32], rule[128];
                         snprintf(prompt, sizeof(prompt), "retry after %zu", i);
-                        snprintf(rule, sizeof(rule), "\"status\": 429, \"headers\": {\"%s\": \"%s\"}",
-                                 cases[i].header, cases[i].value);
+                        snprintf(rule, sizeof(rule),
+                                 "\"status\": 429, \"headers\": {\"%s\": \"%s\"}", cases[i].header,
+                                 cases[i].value);
                         ask(&c, llm, prompt, rule);
                         assert_kind(&c, AIP_LLM_PROVIDER_RATE_LIMITED, 1);
                         int64_t ms = aip_error_retry_after_ms(c.call.op.err);
@@ -139,10 +144,12 @@ Test(llm_http, retry_after_is_passed_on)
 Test(llm_http, what_is_no_answer_is_called_so)
 {
         static const char *const rules[] = {
-                "\"malformed\": true", "\"html\": true",   "\"empty\": true", "\"no_choices\": true",
-                "\"body\": \"\"",      "\"body\": \"[]\"", "\"body\": \"null\"",
+                "\"malformed\": true",  "\"html\": true", "\"empty\": true",
+                "\"no_choices\": true", "\"body\": \"\"", "\"body\": \"[]\"",
+                "\"body\": \"null\"",
         };
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
                         struct model_call c;
                         char prompt[32];
@@ -156,7 +163,8 @@ Test(llm_http, what_is_no_answer_is_called_so)
 
 Test(llm_http, the_key_is_never_repeated)
 {
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 struct model_call c;
                 ask(&c, llm, "echo the key in an error",
                     "\"status\": 401, \"error\": {\"message\": \"bad key " KEY " given\"}");
@@ -175,7 +183,8 @@ Test(llm_http, the_key_is_never_repeated)
 
 Test(llm_http, a_missing_key_is_named_and_nothing_is_sent)
 {
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 struct model_call c;
                 model_call_init(&c, *llm, "key missing");
                 unsetenv(KEY_VARIABLE);
@@ -224,7 +233,8 @@ Test(llm_http, without_a_variable_no_key_is_sent)
 
 Test(llm_http, broken_connections_are_the_providers_fault)
 {
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 struct model_call c;
                 ask(&c, llm, "hang up", "\"disconnect\": \"before\"");
                 assert_kind(&c, AIP_LLM_PROVIDER_UNREACHABLE, 1);
@@ -249,7 +259,8 @@ Test(llm_http, nobody_there)
 
 Test(llm_http, time_limits)
 {
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 struct model_call c;
                 char text[64];
                 snprintf(text, sizeof(text), "too slow %s", llm->ops->name);
@@ -336,7 +347,8 @@ Test(llm_http, a_model_that_takes_no_temperature_is_asked_without)
 
 Test(llm_http, cancel_in_flight_ends_the_request_at_once)
 {
-        FOR_BOTH(llm) {
+        FOR_BOTH(llm)
+        {
                 struct model_call c;
                 char text[64];
                 snprintf(text, sizeof(text), "cancelled %s", llm->ops->name);

@@ -1,8 +1,9 @@
 /*
- * What the integration suites of the model providers share: a loop, an HTTP client, both adapters, and
- * the model server's rules. The server is named by AIPLAT_TEST_MODEL_URL (tests/support/servers.py run
- * --models starts it); without it the tests are skipped. Suites run side by side against one server,
- * so each test steers it by rules that apply to its own prompt only.
+ * What the integration suites of the model providers share: a loop, an HTTP client, both adapters,
+ * and the model server's rules. The server is named by AIPLAT_TEST_MODEL_URL
+ * (tests/support/servers.py run
+ * --models starts it); without it the tests are skipped. Suites run side by side against one
+ * server, so each test steers it by rules that apply to its own prompt only.
  */
 #ifndef TESTS_INTEGRATION_MODEL_FIXTURE_H
 #define TESTS_INTEGRATION_MODEL_FIXTURE_H

@@ -1,4 +1,5 @@
-/* What a model answered (see aiplat/ports/llm.h). Filled by adapters, freed by whoever made the call. */
+/* What a model answered (see aiplat/ports/llm.h). Filled by adapters, freed by whoever made the
+ * call. */
 #include "mem.h"
 #include <aiplat/ports/llm.h>
 

@@ -25,8 +25,8 @@ static int read_version(struct aip_str name, size_t *at)
         return number;
 }
 
-/* Claude 4.7 and later ("claude-opus-4-7", "claude-sonnet-5") answer 400 to any temperature. Names of
- * the years before put the version first ("claude-3-5-sonnet-20241022"). */
+/* Claude 4.7 and later ("claude-opus-4-7", "claude-sonnet-5") answer 400 to any temperature. Names
+ * of the years before put the version first ("claude-3-5-sonnet-20241022"). */
 static int takes_temperature(struct aip_str name)
 {
         const char *claude = name.n ? memmem(name.p, name.n, "claude-", 7) : NULL;

@@ -1,7 +1,7 @@
 /*
- * A model provider over HTTP: the life of a call, whatever the protocol (see chat_llm.h). The API key
- * is read from the environment for each call and lives as long as the call does; it must never get
- * into an error, a log or an answer.
+ * A model provider over HTTP: the life of a call, whatever the protocol (see chat_llm.h). The API
+ * key is read from the environment for each call and lives as long as the call does; it must never
+ * get into an error, a log or an answer.
  *
  *     complete ──► [prepare: key, address, headers, body] ──► aip_http_start
  *                                                                   │
@@ -22,7 +22,7 @@
 #define URL_MAX_BYTES      8192
 #define KEY_MAX_BYTES      8192
 #define HEADERS_MAX        4
-/* Models that answered that they take no temperature; more names than this and all are forgotten. */
+/* Models that said they take no temperature; when there are more, all are forgotten. */
 #define LEARNT_MAX 256
 
 struct chat_llm {
@@ -38,7 +38,7 @@ struct chat_call {
         struct chat_llm *llm;
         struct aip_llm_call *call;
         struct aip_buf url, body;
-        struct aip_buf key;        /* as the header has it, prefix included */
+        struct aip_buf key; /* as the header has it, prefix included */
         size_t key_prefix_bytes;
         char traceparent[56];
         struct aip_http_header headers[HEADERS_MAX];
@@ -116,7 +116,8 @@ static int read_key(struct chat_call *c, aip_error **err)
         if (!is_printable(key) || key.n > KEY_MAX_BYTES)
                 return refuse_key(c, name, "holds characters that no key has", err);
         c->key_prefix_bytes = strlen(protocol->key_prefix);
-        if (aip_buf_append_cstr(&c->key, protocol->key_prefix) < 0 || aip_buf_append(&c->key, key) < 0)
+        if (aip_buf_append_cstr(&c->key, protocol->key_prefix) < 0 ||
+            aip_buf_append(&c->key, key) < 0)
                 return aip_error_set_nomem(err);
         return 0;
 }
@@ -209,8 +210,7 @@ static int send_request(struct chat_call *c, aip_error **err)
         int64_t timeout_ms = time_left_ms(c);
         if (timeout_ms <= 0)
                 return aip_llm_error_set(err, AIP_LLM_PROVIDER_TIMEOUT,
-                                         "%s: no time is left for a call",
-                                         c->llm->protocol->name);
+                                         "%s: no time is left for a call", c->llm->protocol->name);
         c->request = (struct aip_http_request){
                 .label = c->llm->protocol->name,
                 .url = c->url.p,
@@ -257,7 +257,7 @@ static int has_words(struct aip_str text, const char *words)
         return text.n > 0 && memmem(text.p, text.n, words, strlen(words)) != NULL;
 }
 
-/* "`temperature` is deprecated for this model", "Unsupported value: 'temperature' does not support …" */
+/* "`temperature` is deprecated for this model.", "'temperature' does not support 0.7 …" */
 static int refuses_temperature(const struct chat_call *c, const struct aip_http_response *response)
 {
         return c->has_temperature && response->status == 400 &&
@@ -290,7 +290,8 @@ static void answered(struct aip_http_request *request, const struct aip_http_res
                 finish(c, err);
                 return;
         }
-        int r = aip_chat_parse(c->llm->protocol, response, secret_of(c), &c->call->ret_answer, &err);
+        int r = aip_chat_parse(c->llm->protocol, response, secret_of(c), &c->call->ret_answer,
+                               &err);
         if (r < 0 && refuses_temperature(c, response) && send_without_temperature(c) == 0) {
                 aip_error_free(err);
                 return;
@@ -355,7 +356,8 @@ int aip_chat_llm_new(const struct aip_chat_protocol *protocol, aip_http_client *
                      const char *base_url, struct aip_llm *ret_llm, aip_error **err)
 {
         if (!client || !base_url || !*base_url)
-                return aip_error_set(err, AIP_EINVAL, "%s: an HTTP client and a base URL are needed",
+                return aip_error_set(err, AIP_EINVAL,
+                                     "%s: an HTTP client and a base URL are needed",
                                      protocol->name);
         struct chat_llm *llm = aip_calloc(1, sizeof(*llm));
         char *copy = aip_strdup(base_url);

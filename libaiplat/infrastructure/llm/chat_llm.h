@@ -11,7 +11,7 @@
 
 struct aip_chat_protocol {
         const char *name; /* the provider's */
-        /* Where the base URL leads to: `path` is appended, without `version` if the URL ends in it. */
+        /* Appended to the base URL; not `version` if it ends in that. */
         const char *version, *path;
         const char *key_header, *key_prefix;
         struct aip_http_header extra_header; /* name NULL: none */
@@ -30,20 +30,22 @@ struct aip_chat_protocol {
 extern const struct aip_chat_protocol aip_openai_protocol, aip_anthropic_protocol;
 
 /* Read any answer: refusals become errors, the rest goes to protocol->parse. */
-int aip_chat_parse(const struct aip_chat_protocol *protocol, const struct aip_http_response *response,
-                   struct aip_str secret, struct aip_llm_answer *ret_answer, aip_error **err);
+int aip_chat_parse(const struct aip_chat_protocol *protocol,
+                   const struct aip_http_response *response, struct aip_str secret,
+                   struct aip_llm_answer *ret_answer, aip_error **err);
 
 /* Append the address to call: base_url with the protocol's path; a query stays at the end. */
 AIP_MUST_CHECK int aip_chat_append_url(const struct aip_chat_protocol *protocol,
                                        struct aip_str base_url, struct aip_buf *out);
 
-/* Append `call`'s messages of role user and assistant as [{"role": …, "content": …}, …], with those of
- * role system among them if with_system is set. Refuses roles this release cannot send. */
+/* Append `call`'s messages of role user and assistant as [{"role": …, "content": …}, …], with those
+ * of role system among them if with_system is set. Refuses roles this release cannot send. */
 int aip_chat_append_messages(struct aip_buf *out, const struct aip_llm_call *call, int with_system,
                              const char *provider, aip_error **err);
 
 /* Append `,"temperature":n`. Fails like an append. */
-AIP_MUST_CHECK int aip_chat_append_temperature(struct aip_buf *out, const struct aip_llm_call *call);
+AIP_MUST_CHECK int aip_chat_append_temperature(struct aip_buf *out,
+                                               const struct aip_llm_call *call);
 
 /* A count of tokens, or -1 when it is missing or nonsense. */
 int64_t aip_chat_tokens(const aip_value *usage, const char *name);

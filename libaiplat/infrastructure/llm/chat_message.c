@@ -157,8 +157,9 @@ int aip_chat_append_url(const struct aip_chat_protocol *protocol, struct aip_str
         return r < 0 ? r : aip_buf_append(out, query);
 }
 
-int aip_chat_parse(const struct aip_chat_protocol *protocol, const struct aip_http_response *response,
-                   struct aip_str secret, struct aip_llm_answer *ret_answer, aip_error **err)
+int aip_chat_parse(const struct aip_chat_protocol *protocol,
+                   const struct aip_http_response *response, struct aip_str secret,
+                   struct aip_llm_answer *ret_answer, aip_error **err)
 {
         const struct aip_provider_reply reply = {protocol->name, response, secret};
         _cleanup_(aip_value_unref_p) aip_value *root = NULL;

@@ -1,8 +1,8 @@
 /*
- * HTTP client on libcurl's multi_socket interface (see http_client.h). Called by the adapters of model
- * providers and, through watches and one timer, by the loop. It must never block, never call `done`
- * from within aip_http_start() or aip_http_cancel(), and never touch a multi handle from within one of
- * its callbacks.
+ * HTTP client on libcurl's multi_socket interface (see http_client.h). Called by the adapters of
+ * model providers and, through watches and one timer, by the loop. It must never block, never call
+ * `done` from within aip_http_start() or aip_http_cancel(), and never touch a multi handle from
+ * within one of its callbacks.
  *
  *     aip_http_start ──► [waiting in its origin's queue] ──► [transfer] ──► done
  *                              │ timer, cancel                 │ timer, cancel, watch failed
@@ -12,8 +12,8 @@
  * common to all hosts, so a host that hangs would hold up the others, and time spent there is not
  * counted against a transfer's time limit.
  *
- * An easy handle costs some 20 KB while in use; a bounded number is kept for the next requests. Their
- * options are set once, but for what differs from request to request.
+ * An easy handle costs some 20 KB while in use; a bounded number is kept for the next requests.
+ * Their options are set once, but for what differs from request to request.
  */
 #include "llm/http_client.h"
 #include "hash_map.h"
@@ -149,8 +149,8 @@ static int set_protocols(CURL *easy)
 #if LIBCURL_VERSION_NUM >= 0x075500
         return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
 #else
-        return curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS)) !=
-               CURLE_OK;
+        return curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
+                                (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS)) != CURLE_OK;
 #endif
 }
 
@@ -509,8 +509,8 @@ static aip_error *error_of_curl_code(const struct transfer *t, CURLcode code)
         const struct aip_http_request *request = t->request;
         const char *why = t->error_text[0] ? t->error_text : curl_easy_strerror(code);
         aip_error *err = NULL;
-        if (code == CURLE_OUT_OF_MEMORY || (code == CURLE_WRITE_ERROR && !t->is_too_large &&
-                                            !t->is_refused)) {
+        if (code == CURLE_OUT_OF_MEMORY ||
+            (code == CURLE_WRITE_ERROR && !t->is_too_large && !t->is_refused)) {
                 aip_error_set_nomem(&err);
                 return err;
         }
@@ -673,7 +673,8 @@ static int check_options(const struct aip_http_client_options *options, aip_erro
                 return aip_error_set(err, AIP_EINVAL, "connect_timeout_ms: %d is not positive",
                                      options->connect_timeout_ms);
         if (options->max_connections_per_host < 1)
-                return aip_error_set(err, AIP_EINVAL, "max_connections_per_host: %d is not positive",
+                return aip_error_set(err, AIP_EINVAL,
+                                     "max_connections_per_host: %d is not positive",
                                      options->max_connections_per_host);
         return 0;
 }

@@ -1,12 +1,12 @@
 /*
  * HTTP requests on the loop, over one libcurl multi handle: what the provider adapters stand on.
- * Private to this folder; programs see only its constructor (aiplat/adapters.h). It knows nothing of
- * models, and no type of libcurl appears here.
+ * Private to this folder; programs see only its constructor (aiplat/adapters.h). It knows nothing
+ * of models, and no type of libcurl appears here.
  *
  * What it promises: certificates are verified; redirects, proxies of the environment, cookies and
- * .netrc are not used; only http and https are spoken; names are resolved without blocking the loop,
- * also when a request is cancelled meanwhile. On a kept connection that the server closed without a
- * byte of answer, libcurl sends the request once more on a new one.
+ * .netrc are not used; only http and https are spoken; names are resolved without blocking the
+ * loop, also when a request is cancelled meanwhile. On a kept connection that the server closed
+ * without a byte of answer, libcurl sends the request once more on a new one.
  */
 #ifndef AIPLAT_LLM_HTTP_CLIENT_H
 #define AIPLAT_LLM_HTTP_CLIENT_H
@@ -42,8 +42,8 @@ struct aip_http_request {
         int64_t timeout_ms;        /* in all, waiting for a free connection included; > 0 */
         size_t max_response_bytes; /* of the body */
 
-        /* For streams: take a piece of the body as it arrives; not 0 ends the request with an error.
-         * NULL: the body is collected. It must neither start nor cancel anything. */
+        /* For streams: take a piece of the body as it arrives; not 0 ends the request with an
+         * error. NULL: the body is collected. It must neither start nor cancel anything. */
         int (*on_body)(struct aip_http_request *request, struct aip_str piece);
 
         /* On the loop thread, from the loop. `err` (NULL: an answer came, of whatever status) is

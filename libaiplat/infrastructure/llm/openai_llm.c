@@ -26,8 +26,8 @@ static struct aip_str bare_name(struct aip_str name)
         return begins_with(name, "ft:") ? aip_str_make(name.p + 3, name.n - 3) : name;
 }
 
-/* o1, o3-mini, o4 …, gpt-5 and later but for their chat variants: they want max_completion_tokens and
- * refuse any temperature but 1. */
+/* o1, o3-mini, o4 …, gpt-5 and later but for their chat variants: they want max_completion_tokens
+ * and refuse any temperature but 1. */
 static int is_reasoning_model(struct aip_str model_name)
 {
         struct aip_str name = bare_name(model_name);

@@ -100,7 +100,7 @@ int aip_llm_append_redacted(struct aip_buf *out, struct aip_str text, struct aip
         return r < 0 ? r : aip_buf_append(out, text);
 }
 
-/* One character of foreign text, or a stand-in for what is none. Returns bytes taken from `text`. */
+/* One character of foreign text, or a stand-in for what is none. Returns the bytes it took. */
 static size_t sanitized(struct aip_str text, struct aip_str *ret_piece)
 {
         unsigned char c = (unsigned char)text.p[0];

@@ -23,8 +23,8 @@ AIP_MUST_CHECK int aip_llm_append_redacted(struct aip_buf *out, struct aip_str t
                                            struct aip_str secret);
 
 /* Append at most max_bytes of foreign text: the secret redacted, control characters as spaces,
- * malformed UTF-8 as '?', cut at a character and then ended with "…". 0, AIP_ENOMEM or AIP_ELIMIT. */
-AIP_MUST_CHECK int aip_llm_append_foreign(struct aip_buf *out, struct aip_str text, size_t max_bytes,
-                                          struct aip_str secret);
+ * malformed UTF-8 as '?', cut at a character and then ended with "…". Fails like an append. */
+AIP_MUST_CHECK int aip_llm_append_foreign(struct aip_buf *out, struct aip_str text,
+                                          size_t max_bytes, struct aip_str secret);
 
 #endif

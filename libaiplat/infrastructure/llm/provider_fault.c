@@ -85,13 +85,14 @@ static const char *kind_of_words(struct aip_str message)
         static const struct {
                 const char *words, *kind;
         } phrases[] = {
-                {"maximum context length", AIP_LLM_CALLER_TOO_LARGE},   /* OpenAI, vLLM */
+                {"maximum context length", AIP_LLM_CALLER_TOO_LARGE},        /* OpenAI, vLLM */
                 {"exceeds the available context", AIP_LLM_CALLER_TOO_LARGE}, /* llama.cpp */
-                {"prompt is too long", AIP_LLM_CALLER_TOO_LARGE},       /* Anthropic */
-                {"credit balance is too low", AIP_LLM_CALLER_QUOTA},    /* Anthropic */
+                {"prompt is too long", AIP_LLM_CALLER_TOO_LARGE},            /* Anthropic */
+                {"credit balance is too low", AIP_LLM_CALLER_QUOTA},         /* Anthropic */
         };
         for (size_t i = 0; i < AIP_ARRAY_SIZE(phrases); i++) {
-                if (message.n && memmem(message.p, message.n, phrases[i].words, strlen(phrases[i].words)))
+                if (message.n &&
+                    memmem(message.p, message.n, phrases[i].words, strlen(phrases[i].words)))
                         return phrases[i].kind;
         }
         return NULL;
@@ -179,8 +180,8 @@ int aip_provider_complain_no_json(const struct aip_provider_reply *reply, aip_er
         if (aip_error_code(parse_error) == AIP_ENOMEM)
                 return aip_error_propagate(err, parse_error);
         if (aip_buf_printf(&text, "%s: the answer is no JSON", reply->provider) == 0) {
-                append_words(&text, " (", aip_str_of(aip_error_message(parse_error)),
-                             EXCERPT_BYTES, ")", reply->secret);
+                append_words(&text, " (", aip_str_of(aip_error_message(parse_error)), EXCERPT_BYTES,
+                             ")", reply->secret);
                 append_words(&text, ": ", body, EXCERPT_BYTES, "", reply->secret);
                 if (body.n == 0)
                         append_words(&text, ": ", AIP_STR("it is empty"), EXCERPT_BYTES, "",
@@ -201,7 +202,8 @@ int aip_provider_refuse(const struct aip_provider_reply *reply, const aip_value 
         struct aip_str message = fault.message;
         size_t max = FOREIGN_MESSAGE_BYTES;
         if (message.n == 0 && response->status >= 300 && response->status < 400)
-                message = AIP_STR("a redirect, which is not followed; set base_url to where it points");
+                message = AIP_STR(
+                        "a redirect, which is not followed; set base_url to where it points");
         if (message.n == 0 && !root) {
                 message = response->body;
                 max = EXCERPT_BYTES;

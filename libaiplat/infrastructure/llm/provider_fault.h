@@ -18,7 +18,7 @@ struct aip_provider_reply {
 
 struct aip_provider_fault {
         struct aip_str type, code, message; /* empty: not told */
-        int64_t status;                     /* in the body, where llama.cpp and vLLM put it; 0: none */
+        int64_t status; /* in the body, where llama.cpp and vLLM put it; 0: none */
 };
 
 /* Whether `root` is an error object, whatever the HTTP status; fills in ret_fault then. */
@@ -27,12 +27,13 @@ int aip_provider_fault_read(const aip_value *root, struct aip_provider_fault *re
 /* Whose fault it is. */
 const char *aip_provider_fault_kind(const struct aip_provider_fault *fault, int32_t http_status);
 
-/* How long the provider asks to wait: retry-after-ms, x-ms-retry-after-ms, Retry-After (seconds or a
- * date), and on 429 the reset times of those limits that are used up. 0: not told. At most a day. */
+/* How long the provider asks to wait: retry-after-ms, x-ms-retry-after-ms, Retry-After (seconds or
+ * a date), and on 429 the reset times of those limits that are used up. 0: not told. At most a day.
+ */
 int64_t aip_provider_retry_after_ms(const struct aip_http_response *response);
 
-/* Make the error for an answer whose status or body says it is a refusal; returns its code. `root` is
- * the parsed body, or NULL when it is no JSON. */
+/* Make the error for an answer whose status or body says it is a refusal; returns its code. `root`
+ * is the parsed body, or NULL when it is no JSON. */
 int aip_provider_refuse(const struct aip_provider_reply *reply, const aip_value *root,
                         aip_error **err);
 
@@ -40,7 +41,8 @@ int aip_provider_refuse(const struct aip_provider_reply *reply, const aip_value 
 int aip_provider_complain(const struct aip_provider_reply *reply, const char *kind, aip_error **err,
                           const char *format, ...) AIP_PRINTF(4, 5);
 
-/* Make a provider_bad_answer error about a body that is no JSON. `parse_error` is consumed always. */
+/* Make a provider_bad_answer error about a body that is no JSON. `parse_error` is consumed always.
+ */
 int aip_provider_complain_no_json(const struct aip_provider_reply *reply, aip_error *parse_error,
                                   aip_error **err);
 

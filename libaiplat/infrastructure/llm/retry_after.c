@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <time.h>
 
-/* Longer waits are taken for a day: nobody keeps a call open that long, and sums must not overflow. */
+/* Longer waits are taken for a day: nobody keeps a call open that long, and sums must not overflow.
+ */
 #define DAY_MS (24 * 3600 * INT64_C(1000))
 
 /* A header's value as a C string; 0 when it is absent or absurdly long. */
@@ -72,8 +73,8 @@ static double unit_ms(const char **p)
         static const struct {
                 const char *unit;
                 double ms;
-        } units[] = {{"ms", 1}, {"us", 0.001}, {"µs", 0.001}, {"ns", 0.000001},
-                     {"h", 3600000}, {"m", 60000}, {"s", 1000}};
+        } units[] = {{"ms", 1},      {"us", 0.001}, {"µs", 0.001}, {"ns", 0.000001},
+                     {"h", 3600000}, {"m", 60000},  {"s", 1000}};
         for (size_t i = 0; i < AIP_ARRAY_SIZE(units); i++) {
                 size_t n = strlen(units[i].unit);
                 if (strncmp(*p, units[i].unit, n) == 0) {

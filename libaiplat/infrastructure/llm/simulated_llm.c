@@ -1,7 +1,7 @@
 /*
- * The simulated provider (see aiplat/adapters.h): for demos without a key, for tests and benchmarks.
- * It has no network and no clock of its own, and answers the same prompt with the same words. It must
- * never pass for a model: every answer begins with LABEL.
+ * The simulated provider (see aiplat/adapters.h): for demos without a key, for tests and
+ * benchmarks. It has no network and no clock of its own, and answers the same prompt with the same
+ * words. It must never pass for a model: every answer begins with LABEL.
  *
  *     complete ──► [timer of the call, when a latency is asked for] ──► respond ──► done
  *
@@ -161,8 +161,8 @@ static const char *pick(const char *const *lines, size_t n, uint64_t *h)
 static int append_haiku(struct aip_buf *out, uint64_t h)
 {
         static const char *const first[] = {
-                "Quiet cursor blinks", "A prompt drifts in late",  "Keys rest in moonlight",
-                "Rain on the server",  "One small question waits", "Morning in the logs",
+                "Quiet cursor blinks",   "A prompt drifts in late",  "Keys rest in moonlight",
+                "Rain on the server",    "One small question waits", "Morning in the logs",
                 "The queue hums softly", "Snow on the console",
         };
         static const char *const second[] = {
@@ -172,7 +172,7 @@ static int append_haiku(struct aip_buf *out, uint64_t h)
                 "somewhere a compiler sighs",      "the stack remembers its steps",
         };
         static const char *const third[] = {
-                "the real one sleeps on", "all the same, hello",  "tests pass in the dark",
+                "the real one sleeps on", "all the same, hello",   "tests pass in the dark",
                 "a key opens more",       "tomorrow, new prompts", "the cursor blinks on",
                 "return zero, rest",      "spring merges to main",
         };
@@ -204,8 +204,8 @@ static int append_poem(struct aip_buf *out, const struct aip_llm_call *call)
 
 static int append_words(struct aip_buf *out, int64_t n, uint64_t h)
 {
-        static const char *const words[] = {"lorem", "ipsum", "dolor", "sit",  "amet", "sed",
-                                            "magna", "aliqua", "quis", "nisi", "urna", "vita"};
+        static const char *const words[] = {"lorem", "ipsum",  "dolor", "sit",  "amet", "sed",
+                                            "magna", "aliqua", "quis",  "nisi", "urna", "vita"};
         int r = 0;
         for (int64_t i = 0; r == 0 && i < n; i++)
                 r = aip_buf_printf(out, i ? " %s" : "%s", pick(words, AIP_ARRAY_SIZE(words), &h));
@@ -241,8 +241,8 @@ static int64_t input_tokens(const struct aip_llm_call *call)
 }
 
 /* Writes the text; a token asked for by "tokens=n" is a word. */
-static int append_text(struct aip_buf *out, const struct aip_llm_call *call, const struct plan *plan,
-                       struct aip_llm_answer *answer)
+static int append_text(struct aip_buf *out, const struct aip_llm_call *call,
+                       const struct plan *plan, struct aip_llm_answer *answer)
 {
         int64_t max_tokens = aip_llm_config_fields(call->config)->max_tokens;
         int r = aip_buf_append_cstr(out, LABEL);
@@ -256,8 +256,8 @@ static int append_text(struct aip_buf *out, const struct aip_llm_call *call, con
                 r = append_poem(out, call);
         answer->finish_reason =
                 plan->tokens > max_tokens ? AIP_LLM_FINISH_LENGTH : AIP_LLM_FINISH_STOP;
-        answer->output_tokens = plan->tokens >= 0 ? AIP_MIN(plan->tokens, max_tokens)
-                                                  : tokens_of_bytes(out->n);
+        answer->output_tokens =
+                plan->tokens >= 0 ? AIP_MIN(plan->tokens, max_tokens) : tokens_of_bytes(out->n);
         return r;
 }
 
