@@ -1,6 +1,6 @@
 /*
- * Graphs in memory: nanoseconds a step, or a run. Not a test; prints a table. Each figure is the best
- * of several rounds, for the machine's noise only ever adds. Public API only.
+ * Graphs in memory: nanoseconds a step, or a run. Not a test; prints a table. Each figure is the
+ * best of several rounds, for the machine's noise only ever adds. Public API only.
  *
  *     ninja -C build bench/graph-steps && build/bench/graph-steps
  */
@@ -53,8 +53,9 @@ static int count_by_name(void *user, aip_graph_task *task, aip_value **ret_updat
 static int count_and_append(void *user, aip_graph_task *task, aip_value **ret_update,
                             aip_error **err)
 {
-        static const char message[] = "A message of a hundred bytes, as a conversation has them: it "
-                                      "says something, and then much more too.";
+        static const char message[] =
+                "A message of a hundred bytes, as a conversation has them: it "
+                "says something, and then much more too.";
         aip_graph_task_write_at(task, 1, aip_value_string(aip_str_make(message, MESSAGE_BYTES)));
         _Static_assert(sizeof(message) - 1 == MESSAGE_BYTES, "says what it is");
         return count_by_index(user, task, ret_update, err);
@@ -97,7 +98,8 @@ static aip_graph *loop_graph(aip_graph_function run, aip_graph_router route)
 }
 
 /* Best time of one invocation. */
-static double time_invoke(const aip_graph *graph, void *context, const aip_value *input, int repeats)
+static double time_invoke(const aip_graph *graph, void *context, const aip_value *input,
+                          int repeats)
 {
         double best = 1e18;
         struct aip_graph_invoke_options options = AIP_GRAPH_INVOKE_OPTIONS_INIT;

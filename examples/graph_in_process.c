@@ -1,6 +1,6 @@
 /*
- * Run a graph in this process, with C functions as nodes: a text is written, two reviewers look at it
- * side by side, and it is written again until both approve.
+ * Run a graph in this process, with C functions as nodes: a text is written, two reviewers look at
+ * it side by side, and it is written again until both approve.
  *
  *     __start__ → write ─┬→ facts ─┬→ decide ─┬→ __end__
  *                   ↑    └→ style ─┘          │
@@ -38,7 +38,8 @@ static void give_opinion(aip_graph_task *task, const char *reviewer, int is_cont
                  is_content ? "is fine" : "needs work");
         aip_graph_task_write_at(task, NOTES, aip_value_string(aip_str_of(note)));
         aip_value *opinion = aip_value_object();
-        if (opinion && aip_value_object_set_cstr(&opinion, reviewer, aip_value_bool(is_content)) < 0) {
+        if (opinion &&
+            aip_value_object_set_cstr(&opinion, reviewer, aip_value_bool(is_content)) < 0) {
                 aip_value_unref(opinion);
                 opinion = NULL;
         }

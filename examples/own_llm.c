@@ -1,7 +1,7 @@
 /*
- * Write your own LLM adapter: a provider "parrot" that repeats the last user message after a moment,
- * without blocking the loop, and can be cancelled. It is registered under its name, found by the
- * configuration that names it, and called on a libuv loop.
+ * Write your own LLM adapter: a provider "parrot" that repeats the last user message after a
+ * moment, without blocking the loop, and can be cancelled. It is registered under its name, found
+ * by the configuration that names it, and called on a libuv loop.
  *
  * Build: cc own_llm.c $(pkg-config --cflags --libs aiplat)
  */
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ── The adapter ───────────────────────────────────────────────────────────────────────────────── */
+/* ---- the adapter ---- */
 
 struct parrot {
         struct aip_loop loop;
@@ -97,7 +97,7 @@ static const struct aip_llm_ops parrot_ops = {
         .free = parrot_free,
 };
 
-/* ── A program that uses it ────────────────────────────────────────────────────────────────────── */
+/* ---- a program that uses it ---- */
 
 struct program {
         struct aip_llm_call call;
@@ -142,7 +142,8 @@ int main(void)
                 {AIP_LLM_SYSTEM, {"You are a parrot.", 17}},
                 {AIP_LLM_USER, {"Hello!", 6}},
         };
-        struct program program = {.call = {.op.done = answered, .messages = messages, .n_messages = 2}};
+        struct program program = {
+                .call = {.op.done = answered, .messages = messages, .n_messages = 2}};
         aip_llm_registry *registry = NULL;
         aip_llm_config *config = NULL;
         aip_error *err = NULL;

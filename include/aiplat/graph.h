@@ -1,7 +1,7 @@
 /*
- * State graphs: nodes that read and write channels, and edges that say which nodes follow. A graph is
- * described with a builder, checked and compiled once, and then immutable: any number of runs, on any
- * threads, share it. graph_run.h runs it.
+ * State graphs: nodes that read and write channels, and edges that say which nodes follow. A graph
+ * is described with a builder, checked and compiled once, and then immutable: any number of runs,
+ * on any threads, share it. graph_run.h runs it.
  *
  * A run goes in super-steps. All nodes of a step run side by side and see the state as it was when
  * the step began; when the last has finished, their writes are merged in the order of the nodes'
@@ -49,8 +49,8 @@ typedef struct aip_graph_route aip_graph_route; /* one decision of one router */
  */
 enum aip_channel_kind {
         AIP_CHANNEL_LAST_VALUE = 0, /* replaced; two writes in one step are an error */
-        AIP_CHANNEL_APPEND, /* a list; a written list is added element by element, anything else as one
-                             * element; begins as [] */
+        AIP_CHANNEL_APPEND, /* a list; a written list is added element by element, anything else as
+                             * one element; begins as [] */
         AIP_CHANNEL_ADD,    /* numbers summed; begins as 0; an integer overflow is an error */
         AIP_CHANNEL_MIN,    /* the least number written */
         AIP_CHANNEL_MAX,    /* the greatest number written */
@@ -59,9 +59,9 @@ enum aip_channel_kind {
 };
 
 /*
- * Change *value by `update` (borrowed). *value is NULL when the channel has none yet; it is owned by
- * the function while it runs and may be changed in place or replaced. Return 0 or an AIP_E… code with
- * *err set. Several threads may call it at once when runs of several threads share the graph.
+ * Change *value by `update` (borrowed). *value is NULL when the channel has none yet; it is owned
+ * by the function while it runs and may be changed in place or replaced. Return 0 or an AIP_E… code
+ * with *err set. Several threads may call it at once when runs of several threads share the graph.
  */
 typedef int (*aip_graph_reducer)(void *user, aip_value **value, const aip_value *update,
                                  aip_error **err);
@@ -72,7 +72,8 @@ struct aip_channel_options {
         const aip_value *initial; /* borrowed, copied deeply; NULL: as the kind says */
         aip_graph_reducer reduce; /* for AIP_CHANNEL_REDUCER, else NULL */
         void *user;               /* for reduce */
-        void (*free_user)(void *user); /* called once when the graph (or builder) is freed; or NULL */
+        /* Called once when the graph, or the builder, is freed; or NULL. */
+        void (*free_user)(void *user);
 };
 
 #define AIP_CHANNEL_OPTIONS_INIT                                                                   \
@@ -85,8 +86,8 @@ struct aip_channel_options {
  * work and aip_graph_task_finish() ends it, once, from within start or later on the loop thread.
  */
 
-/* Runs to its end. *ret_update (NULL when called): an object, one member a channel to write, owned by
- * the engine from then on; or leave it NULL. Return 0 or an AIP_E… code with *err set. */
+/* Runs to its end. *ret_update (NULL when called): an object, one member a channel to write, owned
+ * by the engine from then on; or leave it NULL. Return 0 or an AIP_E… code with *err set. */
 typedef int (*aip_graph_function)(void *user, aip_graph_task *task, aip_value **ret_update,
                                   aip_error **err);
 
@@ -99,7 +100,8 @@ struct aip_node_options {
         void (*cancel)(void *user, aip_graph_task *task);
         size_t task_bytes; /* zeroed memory for each task of the node: aip_graph_task_memory() */
         void *user;        /* shared by all runs */
-        void (*free_user)(void *user); /* called once when the graph (or builder) is freed; or NULL */
+        /* Called once when the graph, or the builder, is freed; or NULL. */
+        void (*free_user)(void *user);
 };
 
 #define AIP_NODE_OPTIONS_INIT                                                                      \
@@ -109,15 +111,15 @@ struct aip_node_options {
 
 /* What a node may do with its task: from run or start until it has finished. Loop thread only. */
 
-/* The channel's value when the step began; NULL: it has none. Borrowed until the task finishes; take
- * a reference to keep it. A channel that the graph does not have fails the task. */
+/* The channel's value when the step began; NULL: it has none. Borrowed until the task finishes;
+ * take a reference to keep it. A channel that the graph does not have fails the task. */
 AIP_API const aip_value *aip_graph_task_get(aip_graph_task *task, const char *channel);
 /* The same by index: channels are numbered from 0 in the order in which they were added. */
 AIP_API const aip_value *aip_graph_task_get_at(aip_graph_task *task, uint32_t channel);
 
-/* Write a channel, beside or instead of an update object. `value` is consumed always; NULL means out
- * of memory, so that aip_value_int(…) can be passed as it is. Failures (also: no such channel) are
- * kept and fail the task when it finishes. */
+/* Write a channel, beside or instead of an update object. `value` is consumed always; NULL means
+ * out of memory, so that aip_value_int(…) can be passed as it is. Failures (also: no such channel)
+ * are kept and fail the task when it finishes. */
 AIP_API void aip_graph_task_write(aip_graph_task *task, const char *channel, aip_value *value);
 AIP_API void aip_graph_task_write_at(aip_graph_task *task, uint32_t channel, aip_value *value);
 
@@ -133,16 +135,16 @@ AIP_API struct aip_loop aip_graph_task_loop(const aip_graph_task *task);
 /* Loop time at which the run ends with AIP_ETIMEOUT; 0: never. */
 AIP_API int64_t aip_graph_task_deadline_ms(const aip_graph_task *task);
 /*
- * The task is done. `update` (an object, or NULL) and `err` (NULL: success) are consumed always; the
- * task and its memory must not be used afterwards. Exactly once: a second call while the step lasts
- * is ignored, later it is an error of the caller like any use of freed memory.
+ * The task is done. `update` (an object, or NULL) and `err` (NULL: success) are consumed always;
+ * the task and its memory must not be used afterwards. Exactly once: a second call while the step
+ * lasts is ignored, later it is an error of the caller like any use of freed memory.
  */
 AIP_API void aip_graph_task_finish(aip_graph_task *task, aip_value *update, aip_error *err);
 
 /*
  * Routers: conditional edges. A router runs after its node and sees the state with that node's own
- * writes (not those of its neighbours in the step). It names one or several of its declared targets.
- * Return 0 or an AIP_E… code with *err set.
+ * writes (not those of its neighbours in the step). It names one or several of its declared
+ * targets. Return 0 or an AIP_E… code with *err set.
  */
 typedef int (*aip_graph_router)(void *user, aip_graph_route *route, aip_error **err);
 
@@ -161,7 +163,8 @@ struct aip_router_options {
         const char *const *targets; /* every target it may name; borrowed during the call */
         size_t n_targets;
         void *user;
-        void (*free_user)(void *user); /* called once when the graph (or builder) is freed; or NULL */
+        /* Called once when the graph, or the builder, is freed; or NULL. */
+        void (*free_user)(void *user);
 };
 
 #define AIP_ROUTER_OPTIONS_INIT                                                                    \
@@ -170,13 +173,14 @@ struct aip_router_options {
         }
 
 /*
- * The builder. Its functions return nothing: the first thing that goes wrong is kept and reported by
- * aip_graph_compile(). Names are copied: 1–255 bytes of valid UTF-8 without control characters, ':'
- * and '|', and not beginning with "__". A NULL builder is taken for out of memory. `user` pointers
- * given with a free_user are consumed always.
+ * The builder. Its functions return nothing: the first thing that goes wrong is kept and reported
+ * by aip_graph_compile(). Names are copied: 1–255 bytes of valid UTF-8 without control characters,
+ * ':' and '|', and not beginning with "__". A NULL builder is taken for out of memory. `user`
+ * pointers given with a free_user are consumed always.
  */
 AIP_API aip_graph_builder *aip_graph_builder_new(void); /* NULL when out of memory */
-AIP_API void aip_graph_builder_free(aip_graph_builder *builder); /* one never compiled; accepts NULL */
+/* For a builder that is not compiled after all; accepts NULL. */
+AIP_API void aip_graph_builder_free(aip_graph_builder *builder);
 
 AIP_API void aip_graph_builder_add_channel(aip_graph_builder *builder, const char *name,
                                            enum aip_channel_kind kind);
@@ -193,10 +197,10 @@ AIP_API void aip_graph_builder_add_router(aip_graph_builder *builder, const char
                                           const struct aip_router_options *options);
 
 /*
- * Check and compile. The builder is consumed always. Errors name the node or channel and the reason:
- * AIP_EINVAL for a bad name, an edge from or to something missing, no edge from __start__, nodes that
- * cannot be reached, nodes from which __end__ cannot be reached, initial values that do not fit their
- * channel; AIP_ECONFLICT for a name used twice.
+ * Check and compile. The builder is consumed always. Errors name the node or channel and the
+ * reason: AIP_EINVAL for a bad name, an edge from or to something missing, no edge from __start__,
+ * nodes that cannot be reached, nodes from which __end__ cannot be reached, initial values that do
+ * not fit their channel; AIP_ECONFLICT for a name used twice.
  */
 AIP_API int aip_graph_compile(aip_graph_builder *builder, aip_graph **ret_graph, aip_error **err);
 

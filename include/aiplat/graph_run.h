@@ -1,6 +1,6 @@
 /*
- * Running graphs (graph.h): as an asynchronous operation on a loop, or at once in the caller's thread
- * when no node is asynchronous.
+ * Running graphs (graph.h): as an asynchronous operation on a loop, or at once in the caller's
+ * thread when no node is asynchronous.
  */
 #ifndef AIPLAT_GRAPH_RUN_H
 #define AIPLAT_GRAPH_RUN_H
@@ -37,9 +37,15 @@ struct aip_graph_run {
 };
 
 #ifdef __cplusplus
-#define AIP_GRAPH_RUN_INIT {{}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0}
+#define AIP_GRAPH_RUN_INIT                                                                         \
+        {                                                                                          \
+                {}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0                              \
+        }
 #else
-#define AIP_GRAPH_RUN_INIT {{0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0}
+#define AIP_GRAPH_RUN_INIT                                                                         \
+        {                                                                                          \
+                {0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0                             \
+        }
 #endif
 
 /* Begin; nodes start in later turns of the loop. Loop thread only. */

@@ -113,8 +113,7 @@ static void write_answer(struct agent_call *agent)
                    answer->provider ? aip_str_of(answer->provider) : config->provider);
         write_text(task, MODEL_NAME,
                    answer->model_name ? aip_str_of(answer->model_name) : config->model_name);
-        write_text(task, FINISH_REASON,
-                   aip_str_of(finish_reason_name(answer->finish_reason)));
+        write_text(task, FINISH_REASON, aip_str_of(finish_reason_name(answer->finish_reason)));
 }
 
 static void answered(struct aip_op *op)
@@ -135,13 +134,12 @@ static int render(struct agent_call *agent, const struct aip_agent_context *cont
         if (aip_value_type(prompt) != AIP_VALUE_STRING)
                 return aip_error_set(err, AIP_EINVAL, "prompt must be a string, not of type %s",
                                      aip_value_type_name(aip_value_type(prompt)));
-        int code = aip_prompt_template_render(context->prompt_template,
-                                              aip_value_as_string(prompt), context->variables,
-                                              &agent->system, &agent->user, err);
+        int code =
+                aip_prompt_template_render(context->prompt_template, aip_value_as_string(prompt),
+                                           context->variables, &agent->system, &agent->user, err);
         if (code < 0)
                 return code;
-        agent->messages[0] =
-                (struct aip_llm_message){AIP_LLM_SYSTEM, aip_buf_str(&agent->system)};
+        agent->messages[0] = (struct aip_llm_message){AIP_LLM_SYSTEM, aip_buf_str(&agent->system)};
         agent->messages[1] = (struct aip_llm_message){AIP_LLM_USER, aip_buf_str(&agent->user)};
         return 0;
 }

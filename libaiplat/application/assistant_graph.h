@@ -1,7 +1,7 @@
 /*
- * The assistant: the graph of a plain job, __start__ → agent → __end__. The agent renders the prompt
- * template, asks the model once, and writes the answer. Built once by the processing service, shared
- * by all its runs; what differs from run to run comes as the run's context.
+ * The assistant: the graph of a plain job, __start__ → agent → __end__. The agent renders the
+ * prompt template, asks the model once, and writes the answer. Built once by the processing
+ * service, shared by all its runs; what differs from run to run comes as the run's context.
  */
 #ifndef AIPLAT_APPLICATION_ASSISTANT_GRAPH_H
 #define AIPLAT_APPLICATION_ASSISTANT_GRAPH_H

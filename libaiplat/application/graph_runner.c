@@ -1,15 +1,16 @@
 /*
- * The graph runner: drives a run's pure core (domain/graph/graph_step.h) on a loop, or at once in the
- * caller's thread. Called by the processing service and by programs that embed aiplat. It decides
- * when things happen, never what: which nodes follow and how writes merge is the core's business.
+ * The graph runner: drives a run's pure core (domain/graph/graph_step.h) on a loop, or at once in
+ * the caller's thread. Called by the processing service and by programs that embed aiplat. It
+ * decides when things happen, never what: which nodes follow and how writes merge is the core's
+ * business.
  *
- *   start ⏸ ─► feed ─► plan ─┬─► launch ─► await ⏸ ─► merge ─┬─► plan …
- *                            │                               └─► rest ⏸ ─► plan …
- *                            └─► finish
- *   any failure ─► fail            cancel, deadline, and nothing in flight ─► stop
+ *   start* ─► feed ─► plan ─┬─► launch ─► await* ─► merge ─┬─► plan …
+ *                           │                              └─► rest* ─► plan …
+ *                           └─► finish
+ *   any failure ─► fail           cancel, deadline, and nothing in flight ─► stop
  *
- * ⏸ marks the suspensions; each is spelt suspend(…). Whatever wakes a run (a task that finished, a
- * cancel, the deadline) only queues drive(), which looks at the run between two steps.
+ * A star marks the suspensions; each is spelt suspend(…). Whatever wakes a run (a task that
+ * finished, a cancel, the deadline) only queues drive(), which looks at the run between two steps.
  */
 #include "graph/graph_step.h"
 #include "macros.h"
@@ -222,11 +223,9 @@ static void deadline_passed(struct aip_timer *timer)
 static int check_run(const struct aip_graph_run *run, aip_error **err)
 {
         if (run->self_size < sizeof(*run) || !run->graph)
-                return aip_error_set(err, AIP_EINVAL,
-                                     "a run needs a graph and AIP_GRAPH_RUN_INIT");
+                return aip_error_set(err, AIP_EINVAL, "a run needs a graph and AIP_GRAPH_RUN_INIT");
         if (run->step_limit < 0)
-                return aip_error_set(err, AIP_EINVAL, "step_limit is %d, below 0",
-                                     run->step_limit);
+                return aip_error_set(err, AIP_EINVAL, "step_limit is %d, below 0", run->step_limit);
         return 0;
 }
 

@@ -1,4 +1,5 @@
-/* What the tests of graphs share: JSON literals as values, comparison by JSON. Needs criterion.h. */
+/* What the tests of graphs share: JSON literals as values, comparison by JSON. Needs criterion.h.
+ */
 #ifndef TESTS_SUPPORT_GRAPH_FIXTURE_H
 #define TESTS_SUPPORT_GRAPH_FIXTURE_H
 

@@ -1,4 +1,5 @@
-/* The assistant graph with a scripted model: what it sends, what it writes, how it fails, cancels. */
+/* The assistant graph with a scripted model: what it sends, what it writes, how it fails, cancels.
+ */
 #include "assistant_graph.h"
 #include "alloc_fail.h"
 #include "graph_fixture.h"
@@ -191,8 +192,8 @@ static void job_run(struct job *job)
         aip_graph_unref(graph);
 }
 
-static const struct script good = {"Hello, I say", "model-1-2026", "scripted",
-                                   AIP_LLM_FINISH_STOP, 12, 3};
+static const struct script good = {
+        "Hello, I say", "model-1-2026", "scripted", AIP_LLM_FINISH_STOP, 12, 3};
 
 Test(assistant_graph, asks_the_model_and_writes_its_answer)
 {
@@ -238,18 +239,54 @@ static const struct {
         const char *message;
         int n_calls;
 } failures[] = {
-        {{"no", NULL, NULL, AIP_LLM_FINISH_CONTENT_FILTER, 1, 1}, NULL, NULL, AIP_EUPSTREAM,
-         AIP_LLM_POLICY_REFUSED, 0, "node \"agent\": the provider's content filter", 1},
-        {{"", NULL, NULL, AIP_LLM_FINISH_STOP, 1, 0}, NULL, NULL, AIP_EUPSTREAM,
-         AIP_LLM_PROVIDER_BAD_ANSWER, 1, "node \"agent\": the provider answered without any text", 1},
-        {{NULL, NULL, NULL, AIP_LLM_FINISH_STOP, 0, 0}, NULL, NULL, AIP_EUPSTREAM,
-         AIP_LLM_PROVIDER_RATE_LIMITED, 1, "node \"agent\": rate limited", 1},
-        {{"x", NULL, NULL, AIP_LLM_FINISH_STOP, 0, 0}, NULL, "{}", AIP_EINVAL, "invalid", 0, "role",
+        {{"no", NULL, NULL, AIP_LLM_FINISH_CONTENT_FILTER, 1, 1},
+         NULL,
+         NULL,
+         AIP_EUPSTREAM,
+         AIP_LLM_POLICY_REFUSED,
+         0,
+         "node \"agent\": the provider's content filter",
+         1},
+        {{"", NULL, NULL, AIP_LLM_FINISH_STOP, 1, 0},
+         NULL,
+         NULL,
+         AIP_EUPSTREAM,
+         AIP_LLM_PROVIDER_BAD_ANSWER,
+         1,
+         "node \"agent\": the provider answered without any text",
+         1},
+        {{NULL, NULL, NULL, AIP_LLM_FINISH_STOP, 0, 0},
+         NULL,
+         NULL,
+         AIP_EUPSTREAM,
+         AIP_LLM_PROVIDER_RATE_LIMITED,
+         1,
+         "node \"agent\": rate limited",
+         1},
+        {{"x", NULL, NULL, AIP_LLM_FINISH_STOP, 0, 0},
+         NULL,
+         "{}",
+         AIP_EINVAL,
+         "invalid",
+         0,
+         "role",
          0},
-        {{"x", NULL, NULL, AIP_LLM_FINISH_STOP, 0, 0}, "{}", NULL, AIP_EINVAL, "invalid", 0,
-         "prompt must be a string, not of type null", 0},
-        {{"x", NULL, NULL, AIP_LLM_FINISH_STOP, 0, 0}, "{\"prompt\":3}", NULL, AIP_EINVAL, "invalid",
-         0, "prompt must be a string, not of type integer", 0},
+        {{"x", NULL, NULL, AIP_LLM_FINISH_STOP, 0, 0},
+         "{}",
+         NULL,
+         AIP_EINVAL,
+         "invalid",
+         0,
+         "prompt must be a string, not of type null",
+         0},
+        {{"x", NULL, NULL, AIP_LLM_FINISH_STOP, 0, 0},
+         "{\"prompt\":3}",
+         NULL,
+         AIP_EINVAL,
+         "invalid",
+         0,
+         "prompt must be a string, not of type integer",
+         0},
 };
 
 Test(assistant_graph, fails_with_whose_fault_it_is)

@@ -59,11 +59,15 @@ static const struct {
         {MIN, NULL, {NULL}, "{}"},
         {MIN, NULL, {"{\"x\":3}", "{\"x\":1.5}", "{\"x\":2}"}, "{\"x\":1.5}"},
         {MIN, "0", {"{\"x\":3}"}, "{\"x\":0}"},
-        {MAX, NULL, {"{\"x\":-3}", "{\"x\":9007199254740993}", "{\"x\":2.5}"},
+        {MAX,
+         NULL,
+         {"{\"x\":-3}", "{\"x\":9007199254740993}", "{\"x\":2.5}"},
          "{\"x\":9007199254740993}"},
         {MAX, "4", {"{\"x\":3}"}, "{\"x\":4}"},
         {MERGE, NULL, {NULL}, "{\"x\":{}}"},
-        {MERGE, NULL, {"{\"x\":{\"a\":1}}", "{\"x\":{\"b\":2}}", "{\"x\":{\"a\":[3]}}"},
+        {MERGE,
+         NULL,
+         {"{\"x\":{\"a\":1}}", "{\"x\":{\"b\":2}}", "{\"x\":{\"a\":[3]}}"},
          "{\"x\":{\"a\":[3],\"b\":2}}"},
         {MERGE, "{\"k\":0}", {"{\"x\":{}}"}, "{\"x\":{\"k\":0}}"},
 };
@@ -75,9 +79,9 @@ Test(graph_channels, take_writes_over_steps)
                 aip_value *state = NULL;
                 aip_error *err = NULL;
                 snprintf(what, sizeof(what), "row %zu", i);
-                cr_assert_eq(run(chains[i].kind, chains[i].initial, chains[i].writes, 0, &state,
-                                 &err),
-                             0, "%s: %s", what, aip_error_message(err));
+                cr_assert_eq(
+                        run(chains[i].kind, chains[i].initial, chains[i].writes, 0, &state, &err),
+                        0, "%s: %s", what, aip_error_message(err));
                 assert_value(state, chains[i].expected, what);
         }
 }
@@ -88,12 +92,14 @@ static const struct {
         const char *expected;
 } fans[] = {
         {LAST, {"{\"x\":1}", NULL, NULL}, "{\"x\":1}"},
-        {APPEND, {"{\"x\":\"a\"}", "{\"x\":[\"b1\",\"b2\"]}", "{\"x\":\"c\"}"},
+        {APPEND,
+         {"{\"x\":\"a\"}", "{\"x\":[\"b1\",\"b2\"]}", "{\"x\":\"c\"}"},
          "{\"x\":[\"a\",\"b1\",\"b2\",\"c\"]}"},
         {ADD, {"{\"x\":1}", "{\"x\":20}", "{\"x\":300}"}, "{\"x\":321}"},
         {MIN, {"{\"x\":2}", "{\"x\":1}", "{\"x\":3}"}, "{\"x\":1}"},
         {MAX, {"{\"x\":2}", "{\"x\":1}", "{\"x\":3}"}, "{\"x\":3}"},
-        {MERGE, {"{\"x\":{\"k\":1}}", "{\"x\":{\"k\":2,\"l\":0}}", "{\"x\":{\"k\":3}}"},
+        {MERGE,
+         {"{\"x\":{\"k\":1}}", "{\"x\":{\"k\":2,\"l\":0}}", "{\"x\":{\"k\":3}}"},
          "{\"x\":{\"k\":3,\"l\":0}}"},
 };
 
@@ -119,20 +125,50 @@ static const struct {
         const char *kind_name;
         const char *message;
 } refused[] = {
-        {LAST, NULL, {"{\"x\":1}", NULL, "{\"x\":2}"}, 1, AIP_ESTATE,
+        {LAST,
+         NULL,
+         {"{\"x\":1}", NULL, "{\"x\":2}"},
+         1,
+         AIP_ESTATE,
          AIP_GRAPH_INVALID_CONCURRENT_UPDATE,
-         "INVALID_CONCURRENT_GRAPH_UPDATE: channel \"x\" takes one value a step, but step 1 wrote it "
+         "INVALID_CONCURRENT_GRAPH_UPDATE: channel \"x\" takes one value a step, but step 1 wrote "
+         "it "
          "twice: node \"a\" and node \"c\""},
-        {ADD, NULL, {NULL, "{\"x\":\"1\"}"}, 0, AIP_EINVAL, AIP_GRAPH_INVALID_UPDATE,
+        {ADD,
+         NULL,
+         {NULL, "{\"x\":\"1\"}"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
          "node \"b\": channel \"x\" takes numbers, not a value of type string"},
         {MIN, NULL, {"{\"x\":null}"}, 0, AIP_EINVAL, AIP_GRAPH_INVALID_UPDATE, "takes numbers"},
-        {MERGE, NULL, {"{\"x\":[]}"}, 0, AIP_EINVAL, AIP_GRAPH_INVALID_UPDATE,
+        {MERGE,
+         NULL,
+         {"{\"x\":[]}"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
          "node \"a\": channel \"x\" takes objects, not a value of type list"},
-        {LAST, NULL, {NULL, "{\"y\":1}"}, 0, AIP_EINVAL, AIP_GRAPH_INVALID_UPDATE,
+        {LAST,
+         NULL,
+         {NULL, "{\"y\":1}"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
          "node \"b\": the update has a member \"y\", but the graph has no such channel"},
-        {LAST, NULL, {"[1]"}, 0, AIP_EINVAL, AIP_GRAPH_INVALID_UPDATE,
+        {LAST,
+         NULL,
+         {"[1]"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
          "node \"a\": an update is an object with one member a channel, not a value of type list"},
-        {APPEND, "{}", {NULL}, 0, AIP_EINVAL, "invalid",
+        {APPEND,
+         "{}",
+         {NULL},
+         0,
+         AIP_EINVAL,
+         "invalid",
          "channel \"x\": its initial value must be a list, not of type object"},
         {ADD, "\"0\"", {NULL}, 0, AIP_EINVAL, "invalid", "must be numbers, not of type string"},
         {AIP_CHANNEL_REDUCER, NULL, {NULL}, 0, AIP_EINVAL, "invalid", "needs a reducer function"},

@@ -3,8 +3,8 @@
 #include "macros.h"
 #include <aiplat/graph_run.h>
 
-/* A graph as a table row: names and arrows separated by spaces, "a>b" an edge, "a?b" a router after a
- * that may go to b. */
+/* A graph as a table row: names and arrows separated by spaces, "a>b" an edge, "a?b" a router after
+ * a that may go to b. */
 static aip_graph_builder *draw(const char *nodes, const char *arrows)
 {
         char text[512], *rest = NULL;

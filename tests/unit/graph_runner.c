@@ -6,8 +6,8 @@
 #include <aiplat/graph_run.h>
 #include <aiplat/loops.h>
 
-/* An asynchronous node that waits on a timer, then logs its name. Its user pointer says how long, and
- * how it ends. */
+/* An asynchronous node that waits on a timer, then logs its name. Its user pointer says how long,
+ * and how it ends. */
 struct waiter {
         int64_t delay_ms;   /* negative: finish within start */
         const char *error;  /* fail with it */
@@ -184,8 +184,10 @@ Test(graph_runner, may_be_cancelled_at_any_point)
         int n_cancelled = 0, n_completed = 0;
         for (int variant = 0; variant < 2; variant++) {
                 for (int point = 0; n_completed <= variant; point++) {
-                        struct waiter waiters[N_WAITERS] = {{.delay_ms = 3}, {.delay_ms = 1},
-                                                            {.delay_ms = 2}, {.delay_ms = -1},
+                        struct waiter waiters[N_WAITERS] = {{.delay_ms = 3},
+                                                            {.delay_ms = 1},
+                                                            {.delay_ms = 2},
+                                                            {.delay_ms = -1},
                                                             {.delay_ms = 3}};
                         struct waiter begin = {.delay_ms = 1, .ignores_cancel = variant};
                         waiters[1].ignores_cancel = waiters[4].ignores_cancel = variant;
@@ -206,7 +208,8 @@ Test(graph_runner, may_be_cancelled_at_any_point)
                                 cr_assert_null(bench.run.ret_state);
                         } else {
                                 n_completed++;
-                                assert_value(aip_value_ref(bench.run.ret_state), FAN_STATE, "state");
+                                assert_value(aip_value_ref(bench.run.ret_state), FAN_STATE,
+                                             "state");
                         }
                         assert_waiters_ended(waiters, N_WAITERS);
                         assert_waiters_ended(&begin, 1);
@@ -256,14 +259,16 @@ Test(graph_runner, leaves_no_timer_behind)
         bench_deinit(&bench);
 }
 
-/* A failed task ends the run at once: its neighbours are cancelled, and its error comes out with the
- * node's name, though the cancelled ones stand before it. */
+/* A failed task ends the run at once: its neighbours are cancelled, and its error comes out with
+ * the node's name, though the cancelled ones stand before it. */
 Test(graph_runner, fails_with_the_node_that_failed)
 {
         for (int within_start = 0; within_start < 2; within_start++) {
-                struct waiter waiters[N_WAITERS] = {{.delay_ms = 50}, {.delay_ms = 60},
+                struct waiter waiters[N_WAITERS] = {{.delay_ms = 50},
+                                                    {.delay_ms = 60},
                                                     {.delay_ms = 2, .error = "the model is asleep"},
-                                                    {.delay_ms = 1}, {.delay_ms = 70}};
+                                                    {.delay_ms = 1},
+                                                    {.delay_ms = 70}};
                 struct waiter begin = {.delay_ms = 0};
                 if (within_start)
                         waiters[2].delay_ms = -1;
@@ -388,8 +393,8 @@ Test(graph_runner, lets_others_have_their_turn)
         bench_deinit(&bench);
 }
 
-/* The virtual clock stands still while a run computes, so an expired deadline is the only way to see
- * that it is looked at between synchronous steps. */
+/* The virtual clock stands still while a run computes, so an expired deadline is the only way to
+ * see that it is looked at between synchronous steps. */
 Test(graph_runner, looks_at_the_deadline_between_synchronous_steps)
 {
         struct bench bench;
@@ -413,7 +418,8 @@ Test(graph_runner, refuses_bad_arguments)
                 {0, 1, 0, NULL, "a run needs a graph and AIP_GRAPH_RUN_INIT"},
                 {sizeof(struct aip_graph_run), 0, 0, NULL, "a run needs a graph"},
                 {sizeof(struct aip_graph_run), 1, -5, NULL, "step_limit is -5"},
-                {sizeof(struct aip_graph_run), 1, 0, "{\"typo\":1}", "input: the update has a member"},
+                {sizeof(struct aip_graph_run), 1, 0, "{\"typo\":1}",
+                 "input: the update has a member"},
         };
         for (size_t i = 0; i < AIP_ARRAY_SIZE(table); i++) {
                 aip_value *input = table[i].input ? value_of(table[i].input) : NULL;
@@ -470,6 +476,170 @@ Test(graph_runner, many_runs_share_a_graph)
         }
         first.n_done = 1;
         bench_deinit(&first);
+}
+
+/* Random graphs: the same graph once with functions, once with asynchronous nodes that finish in
+ * random order, must end in the same way. */
+
+#define SHAPE_NODES 10
+
+struct shape {
+        int n_nodes;
+        unsigned edges[SHAPE_NODES + 1];   /* a bit a target; the last row is __start__ */
+        unsigned routers[SHAPE_NODES + 1]; /* targets of a router; 0: no router */
+        struct aip_random random;          /* for delays */
+};
+
+static const char *const shape_names[SHAPE_NODES + 1] = {"n0", "n1", "n2", "n3", "n4",         "n5",
+                                                         "n6", "n7", "n8", "n9", AIP_GRAPH_END};
+
+static void draw_shape(struct shape *shape, struct aip_random random)
+{
+        shape->n_nodes = 2 + (int)(aip_random_u64(random) % (SHAPE_NODES - 1));
+        for (int i = 0; i <= shape->n_nodes; i++) {
+                uint64_t bits = aip_random_u64(random) & aip_random_u64(random);
+                uint64_t all = (2u << shape->n_nodes) - 1;
+                shape->edges[i] = (unsigned)(bits & all);
+                shape->routers[i] = bits >> 63 ? (unsigned)((bits >> 20) & all) : 0;
+        }
+}
+
+static void log_name(aip_graph_task *task)
+{
+        size_t seen = aip_value_size(aip_graph_task_get(task, "log"));
+        const char *name = aip_graph_task_node(task);
+        aip_graph_task_write(task, "log", aip_value_string(aip_str_of(name)));
+        aip_graph_task_write(task, "n", aip_value_int((int64_t)seen));
+}
+
+static int log_now(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
+{
+        (void)user;
+        (void)ret_update;
+        (void)err;
+        log_name(task);
+        return 0;
+}
+
+static void log_after_wait(struct aip_timer *timer)
+{
+        aip_graph_task *task = AIP_CONTAINER_OF(timer, struct waiting, timer)->task;
+        log_name(task);
+        aip_graph_task_finish(task, NULL, NULL);
+}
+
+static void log_later(void *user, aip_graph_task *task)
+{
+        const struct shape *shape = user;
+        struct waiting *w = aip_graph_task_memory(task);
+        w->task = task;
+        w->timer.fire = log_after_wait;
+        int64_t delay = (int64_t)(aip_random_u64(shape->random) % 6) - 1;
+        if (delay < 0)
+                log_after_wait(&w->timer);
+        else
+                aip_timer_set(aip_graph_task_loop(task), &w->timer, delay);
+}
+
+static void never_cancelled(void *user, aip_graph_task *task)
+{
+        (void)user;
+        cr_assert_fail("%s was cancelled", aip_graph_task_node(task));
+}
+
+/* One or two of the targets, by what the router sees. */
+static int route_by_state(void *user, aip_graph_route *route, aip_error **err)
+{
+        (void)err;
+        unsigned targets = (unsigned)__builtin_popcount(*(const unsigned *)user);
+        uint64_t n = aip_value_size(aip_graph_route_get(route, "log")) * 7 +
+                     (uint64_t)aip_value_as_int(aip_graph_route_get(route, "n"), 0);
+        aip_graph_route_to_nth(route, (uint32_t)(n % targets));
+        if (n % 3 == 0)
+                aip_graph_route_to_nth(route, (uint32_t)((n / 3) % targets));
+        return 0;
+}
+
+static void add_shape_router(aip_graph_builder *b, const char *from, unsigned *targets, int n_nodes)
+{
+        const char *names[SHAPE_NODES + 1];
+        struct aip_router_options options = AIP_ROUTER_OPTIONS_INIT;
+        for (int i = 0; i <= n_nodes; i++)
+                if (*targets >> i & 1)
+                        names[options.n_targets++] = shape_names[i == n_nodes ? SHAPE_NODES : i];
+        options.route = route_by_state;
+        options.user = targets;
+        options.targets = names;
+        if (options.n_targets > 0)
+                aip_graph_builder_add_router(b, from, &options);
+}
+
+/* NULL when the shape is no graph. */
+static aip_graph *shape_graph(struct shape *shape, int is_async)
+{
+        aip_graph_builder *b = aip_graph_builder_new();
+        aip_graph_builder_add_channel(b, "log", AIP_CHANNEL_APPEND);
+        aip_graph_builder_add_channel(b, "n", AIP_CHANNEL_MAX);
+        for (int i = 0; i <= shape->n_nodes; i++) {
+                struct aip_node_options node = AIP_NODE_OPTIONS_INIT;
+                const char *from = i == shape->n_nodes ? AIP_GRAPH_START : shape_names[i];
+                node.run = is_async ? NULL : log_now;
+                node.start = is_async ? log_later : NULL;
+                node.cancel = is_async ? never_cancelled : NULL;
+                node.task_bytes = sizeof(struct waiting);
+                node.user = shape;
+                if (i < shape->n_nodes)
+                        aip_graph_builder_add_node(b, from, &node);
+                for (int to = 0; to <= shape->n_nodes; to++)
+                        if (shape->edges[i] >> to & 1)
+                                aip_graph_builder_add_edge(
+                                        b, from,
+                                        shape_names[to == shape->n_nodes ? SHAPE_NODES : to]);
+                add_shape_router(b, from, &shape->routers[i], shape->n_nodes);
+        }
+        aip_graph *graph = NULL;
+        aip_graph_compile(b, &graph, NULL);
+        return graph;
+}
+
+static void compare_with_invoke(struct shape *shape, aip_graph *graph)
+{
+        struct bench bench;
+        aip_value *state = NULL;
+        aip_error *err = NULL;
+        int32_t steps = 0;
+        struct aip_graph_invoke_options options = AIP_GRAPH_INVOKE_OPTIONS_INIT;
+        options.step_limit = 25;
+        options.ret_steps = &steps;
+        int code = aip_graph_invoke(graph, NULL, &options, &state, &err);
+        bench_init(&bench, shape_graph(shape, 1));
+        bench.run.step_limit = 25;
+        run_to_end(&bench);
+        cr_assert_eq(aip_error_code(bench.run.op.err), code);
+        cr_assert_str_eq(aip_error_message(bench.run.op.err), aip_error_message(err));
+        cr_assert(aip_value_equal(state, bench.run.ret_state));
+        cr_assert_eq(bench.run.ret_steps, steps);
+        bench_deinit(&bench);
+        aip_error_free(err);
+        aip_value_unref(state);
+}
+
+Test(graph_runner, random_graphs_end_alike_whatever_the_interleaving)
+{
+        struct aip_seeded_random generator;
+        struct aip_random random = aip_random_seeded(&generator, 2026);
+        int n_graphs = 0;
+        for (int i = 0; i < 4000; i++) {
+                struct shape shape = {.random = random};
+                draw_shape(&shape, random);
+                aip_graph *graph = shape_graph(&shape, 0);
+                if (!graph)
+                        continue;
+                n_graphs++;
+                compare_with_invoke(&shape, graph);
+                aip_graph_unref(graph);
+        }
+        cr_assert_gt(n_graphs, 200, "only %d shapes were graphs", n_graphs);
 }
 
 /* Compile and run on a loop; every allocation fails once. The loop's own are made beforehand. */

@@ -3,6 +3,7 @@
 #include "graph_fixture.h"
 #include "macros.h"
 #include <aiplat/graph_run.h>
+#include <pthread.h>
 
 /* Appends its own name and the step to "log", and what it sees of "log"'s length to "seen". */
 static int log_self(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
@@ -140,8 +141,7 @@ static int count_up(void *user, aip_graph_task *task, aip_value **ret_update, ai
         (void)err;
         int64_t n = aip_value_as_int(aip_graph_task_get(task, "n"), 0);
         *ret_update = aip_value_object();
-        if (!*ret_update ||
-            aip_value_object_set_cstr(ret_update, "n", aip_value_int(n + 1)) < 0)
+        if (!*ret_update || aip_value_object_set_cstr(ret_update, "n", aip_value_int(n + 1)) < 0)
                 return AIP_ENOMEM;
         return 0;
 }
@@ -452,6 +452,41 @@ Test(graph_steps, runs_share_nothing)
         aip_graph *graph = compile(b);
         for (int i = 0; i < 3; i++)
                 assert_runs(graph, NULL, "{\"log\":[{\"deep\":[1,2.5,true,null,\"s\"]},1]}", 1);
+        aip_graph_unref(graph);
+}
+
+/* One graph, runs on several threads. */
+static void *invoke_often(void *graph)
+{
+        for (int i = 0; i < 200; i++) {
+                aip_graph *counted = aip_graph_ref(graph);
+                assert_runs(counted, NULL, "{\"log\":[{\"deep\":[1]},\"a\",\"b\"]}", 1);
+                aip_graph_unref(counted);
+        }
+        return NULL;
+}
+
+Test(graph_steps, threads_share_a_graph)
+{
+        struct aip_channel_options options = AIP_CHANNEL_OPTIONS_INIT;
+        aip_value *initial = value_of("[{\"deep\":[1]}]");
+        options.kind = AIP_CHANNEL_APPEND;
+        options.initial = initial;
+        aip_graph_builder *b = aip_graph_builder_new();
+        aip_graph_builder_add_channel_with(b, "log", &options);
+        aip_graph_builder_add_function(b, "a", write_json, (void *)"{\"log\":\"a\"}");
+        aip_graph_builder_add_function(b, "b", write_json, (void *)"{\"log\":\"b\"}");
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "a");
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "b");
+        aip_graph_builder_add_edge(b, "a", AIP_GRAPH_END);
+        aip_graph_builder_add_edge(b, "b", AIP_GRAPH_END);
+        aip_value_unref(initial);
+        aip_graph *graph = compile(b);
+        pthread_t threads[4];
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(threads); i++)
+                cr_assert_eq(pthread_create(&threads[i], NULL, invoke_often, graph), 0);
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(threads); i++)
+                pthread_join(threads[i], NULL);
         aip_graph_unref(graph);
 }
 

@@ -1,6 +1,6 @@
 /*
- * Channels of a graph's state: initial values and writes, a function a kind. Called when a run begins
- * and when a step's writes are merged. Nothing here does I/O or remembers anything.
+ * Channels of a graph's state: initial values and writes, a function a kind. Called when a run
+ * begins and when a step's writes are merged. Nothing here does I/O or remembers anything.
  */
 #include "graph/channels.h"
 #include "macros.h"
@@ -20,8 +20,7 @@ static int fail_type(const struct aip_graph_channel *channel, const char *wanted
                      const aip_value *write, aip_error **err)
 {
         int code = aip_error_set(err, AIP_EINVAL, "channel \"%s\" takes %s, not a value of type %s",
-                                 channel->name, wanted,
-                                 aip_value_type_name(aip_value_type(write)));
+                                 channel->name, wanted, aip_value_type_name(aip_value_type(write)));
         if (err)
                 aip_error_set_kind(*err, AIP_GRAPH_INVALID_UPDATE);
         return code;
@@ -173,8 +172,8 @@ static int append(aip_value **value, aip_value *write, aip_error **err)
 
 static int fail_overflow(const struct aip_graph_channel *channel, aip_error **err)
 {
-        return aip_error_set(err, AIP_ELIMIT, "channel \"%s\": the sum passes the range of integers",
-                             channel->name);
+        return aip_error_set(err, AIP_ELIMIT,
+                             "channel \"%s\": the sum passes the range of integers", channel->name);
 }
 
 static int add(const struct aip_graph_channel *channel, aip_value **value, const aip_value *write,

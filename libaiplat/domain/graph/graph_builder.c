@@ -1,7 +1,7 @@
 /*
- * The graph builder: collects channels, nodes, edges and routers under their names and keeps the first
- * thing that goes wrong for aip_graph_compile() to report. Whether the parts fit together is not asked
- * here.
+ * The graph builder: collects channels, nodes, edges and routers under their names and keeps the
+ * first thing that goes wrong for aip_graph_compile() to report. Whether the parts fit together is
+ * not asked here.
  */
 #include "graph/channels.h"
 #include "macros.h"
@@ -141,8 +141,9 @@ static int take_options(aip_graph_builder *builder, void *options, size_t bytes,
         if (!builder || builder->err)
                 return 0;
         if (!are_good)
-                aip_error_set(&builder->err, AIP_EINVAL,
-                              "graph: options are missing, or were not made with their _INIT macro");
+                aip_error_set(
+                        &builder->err, AIP_EINVAL,
+                        "graph: options are missing, or were not made with their _INIT macro");
         return are_good;
 }
 

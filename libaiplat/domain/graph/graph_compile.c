@@ -163,7 +163,8 @@ static int sort_nodes(aip_graph *graph, aip_graph_builder *builder, aip_error **
                 qsort(builder->nodes, n, sizeof(*builder->nodes), compare_nodes);
         for (uint32_t i = 1; i < n; i++) {
                 if (compare_nodes(&builder->nodes[i - 1], &builder->nodes[i]) == 0)
-                        return aip_error_set(err, AIP_ECONFLICT, "graph: there are two nodes \"%s\"",
+                        return aip_error_set(err, AIP_ECONFLICT,
+                                             "graph: there are two nodes \"%s\"",
                                              builder->nodes[i].name);
         }
         graph->nodes = aip_calloc((size_t)n + 1, sizeof(*graph->nodes));
@@ -211,8 +212,8 @@ static int find_source(const aip_graph *graph, const char *name, const char *wha
 }
 
 /* Where an edge ends: a node, or the boundary for __end__. */
-static int find_target(const aip_graph *graph, const char *name, const char *what,
-                       const char *from, uint32_t *ret_node, aip_error **err)
+static int find_target(const aip_graph *graph, const char *name, const char *what, const char *from,
+                       uint32_t *ret_node, aip_error **err)
 {
         if (strcmp(name, AIP_GRAPH_START) == 0)
                 return aip_error_set(err, AIP_EINVAL, "graph: %s \"%s\" cannot lead to %s", what,
@@ -384,8 +385,7 @@ static int require_marks(const aip_graph *graph, const struct map *map, const ch
         for (uint32_t i = 0; i < graph->n_nodes; i++) {
                 if (map->is_marked[i] || n++ >= NAMES_SHOWN)
                         continue;
-                code |= aip_buf_printf(&names, "%s\"%s\"", n > 1 ? ", " : "",
-                                       graph->nodes[i].name);
+                code |= aip_buf_printf(&names, "%s\"%s\"", n > 1 ? ", " : "", graph->nodes[i].name);
         }
         if (n == 0)
                 return 0;

@@ -1,6 +1,6 @@
 /*
- * What a builder collects and what it compiles to. Private to domain/graph: graph_builder.c fills the
- * builder, graph_compile.c turns it into a graph, everyone else only reads the graph.
+ * What a builder collects and what it compiles to. Private to domain/graph: graph_builder.c fills
+ * the builder, graph_compile.c turns it into a graph, everyone else only reads the graph.
  */
 #ifndef AIPLAT_DOMAIN_GRAPH_MODEL_H
 #define AIPLAT_DOMAIN_GRAPH_MODEL_H
@@ -25,27 +25,27 @@ struct aip_graph_branch {
 struct aip_graph_node {
         char *name;
         struct aip_node_options options;
-        uint32_t first_edge, n_edges;     /* into graph->edges */
+        uint32_t first_edge, n_edges;      /* into graph->edges */
         uint32_t first_branch, n_branches; /* into graph->branches */
 };
 
 /*
- * Nodes are numbered in the bytewise order of their names, so that a set of bits is already the order
- * in which a step's writes are merged. One index beyond them, the boundary, is __start__ where an
- * edge begins and __end__ where one ends; nodes[boundary] holds the edges of __start__.
+ * Nodes are numbered in the bytewise order of their names, so that a set of bits is already the
+ * order in which a step's writes are merged. One index beyond them, the boundary, is __start__
+ * where an edge begins and __end__ where one ends; nodes[boundary] holds the edges of __start__.
  */
 struct aip_graph {
         atomic_uint refs;
         uint32_t n_channels, n_nodes, n_branches;
         uint32_t first_async; /* the first asynchronous node, n_nodes when there is none */
         struct aip_graph_channel *channels;
-        struct aip_graph_node *nodes; /* n_nodes + 1 */
+        struct aip_graph_node *nodes;      /* n_nodes + 1 */
         struct aip_graph_branch *branches; /* by source, then in the order they were added */
         uint32_t *edges;                   /* targets; those to __end__ are left out */
         uint32_t *channels_by_name;        /* channel indexes in bytewise order of their names */
 };
 
-/* A growing array of `n` used elements. */
+/* Edges and routers as they were given: names are resolved when all nodes are known. */
 struct aip_graph_pending_edge {
         char *from, *to;
 };

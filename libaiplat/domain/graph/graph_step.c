@@ -1,8 +1,8 @@
 /*
  * The pure core of a run: one super-step at a time over a compiled graph. Called by the drivers in
- * application/graph_runner.c. Everything is an index here; names appear only in errors and in update
- * objects. A run's arrays live in one block that the driver gives; they move to the heap only when a
- * step has more tasks or writes than usual.
+ * application/graph_runner.c. Everything is an index here; names appear only in errors and in
+ * update objects. A run's arrays live in one block that the driver gives; they move to the heap
+ * only when a step has more tasks or writes than usual.
  */
 #include "graph/graph_step.h"
 #include "graph/channels.h"
@@ -487,7 +487,7 @@ static int decide(struct aip_graph_state *state, const struct aip_graph_branch *
         return fail_route(state, branch->source, cause, err);
 }
 
-/* Edges and routers of a node that ran (the boundary: __start__) name the nodes of the next step. */
+/* Edges and routers of a node that ran (or of __start__) name the nodes of the next step. */
 static int follow(struct aip_graph_state *state, uint32_t from, int has_overlay, aip_error **err)
 {
         const aip_graph *graph = state->graph;
@@ -495,7 +495,8 @@ static int follow(struct aip_graph_state *state, uint32_t from, int has_overlay,
         for (uint32_t i = 0; i < node->n_edges; i++)
                 set_next(state, graph->edges[node->first_edge + i]);
         for (uint32_t i = 0; i < node->n_branches; i++) {
-                int code = decide(state, &graph->branches[node->first_branch + i], has_overlay, err);
+                int code =
+                        decide(state, &graph->branches[node->first_branch + i], has_overlay, err);
                 if (code < 0)
                         return code;
         }
@@ -522,11 +523,12 @@ static int fail_concurrent(const struct aip_graph_state *state, const aip_graph_
 {
         const char *first = first_writer(state, channel);
         const char *second = aip_graph_source_name(state->graph, task->node);
-        int code = aip_error_set(err, AIP_ESTATE,
-                                 "INVALID_CONCURRENT_GRAPH_UPDATE: channel \"%s\" takes one value a "
-                                 "step, but step %d wrote it twice: node \"%s\" and node \"%s\"; "
-                                 "give it a kind that combines writes",
-                                 state->graph->channels[channel].name, state->step, first, second);
+        int code =
+                aip_error_set(err, AIP_ESTATE,
+                              "INVALID_CONCURRENT_GRAPH_UPDATE: channel \"%s\" takes one value a "
+                              "step, but step %d wrote it twice: node \"%s\" and node \"%s\"; "
+                              "give it a kind that combines writes",
+                              state->graph->channels[channel].name, state->step, first, second);
         if (err)
                 aip_error_set_kind(*err, AIP_GRAPH_INVALID_CONCURRENT_UPDATE);
         return code;
@@ -610,9 +612,9 @@ static int fail_step_limit(const struct aip_graph_state *state, uint32_t node, a
 
 static int add_task(struct aip_graph_state *state, uint32_t node, aip_error **err)
 {
-        struct aip_graph_task *tasks = make_room(state->tasks, state->n_tasks,
-                                                 &state->tasks_capacity, state->inline_tasks,
-                                                 sizeof(*tasks));
+        struct aip_graph_task *tasks =
+                make_room(state->tasks, state->n_tasks, &state->tasks_capacity, state->inline_tasks,
+                          sizeof(*tasks));
         if (!tasks)
                 return aip_error_set_nomem(err);
         state->tasks = tasks;
@@ -693,8 +695,7 @@ aip_value *aip_graph_state_take_object(struct aip_graph_state *state)
                 const struct aip_graph_channel *channel = &state->graph->channels[i];
                 if (!state->slots[i].value)
                         continue;
-                if (aip_value_object_set(&object,
-                                         aip_str_make(channel->name, channel->name_bytes),
+                if (aip_value_object_set(&object, aip_str_make(channel->name, channel->name_bytes),
                                          AIP_TAKE(state->slots[i].value)) < 0) {
                         aip_value_unref(object);
                         return NULL;

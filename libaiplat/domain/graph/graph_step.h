@@ -1,9 +1,10 @@
 /*
- * The state of one run, and the pure core that moves it: plan the tasks of a step, take their writes,
- * merge them. No loop, no clock, no waiting: whoever drives (application/graph_runner.c) does that.
+ * The state of one run, and the pure core that moves it: plan the tasks of a step, take their
+ * writes, merge them. No loop, no clock, no waiting: whoever drives (application/graph_runner.c)
+ * does that.
  *
- *     init ─► feed ─► plan ─► every task: run, or begin … finish ─► merge ─► plan ─► … ─► take_object
- *                      └── no tasks: the run is over
+ *     init ─► feed ─► plan ─► all tasks: run, or begin … finish ─► merge ─► plan …
+ *                      └── no tasks: the run is over ─► take_object
  *
  * After a failure of any of them only deinit is allowed.
  */
