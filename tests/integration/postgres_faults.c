@@ -12,7 +12,8 @@ REQUIRE_ENV("AIPLAT_TEST_DATABASE_URL");
         " FROM pg_stat_activity WHERE application_name = current_schema() AND "                    \
         "pid <> pg_backend_pid()"
 
-/* Under load, with every connection ended again and again: nothing is lost, nothing is there twice. */
+/* Under load, with every connection ended again and again: nothing is lost, nothing is there twice.
+ */
 POSTGRES_CASE(postgres_faults, backends_ended_under_load)
 {
         enum { N = 3000 };
@@ -39,7 +40,8 @@ POSTGRES_CASE(postgres_faults, backends_ended_under_load)
         PQfinish(outside);
 }
 
-/* What a worker does, with its connections ended: every finish that was answered is recorded once. */
+/* What a worker does, with its connections ended: every finish that was answered is recorded once.
+ */
 POSTGRES_CASE(postgres_faults, backends_ended_under_work)
 {
         enum { N = 300 };
@@ -70,8 +72,9 @@ POSTGRES_CASE(postgres_faults, backends_ended_under_work)
                 op_await(f, &finishes[i].op, 0);
                 cr_assert_eq(finishes[i].ret_outcome, AIP_FINISH_RECORDED);
         }
-        cr_assert_eq(postgres_number(outside, "SELECT count(*) FROM jobs WHERE status = 'COMPLETED' "
-                                              "AND version = 3"),
+        cr_assert_eq(postgres_number(outside,
+                                     "SELECT count(*) FROM jobs WHERE status = 'COMPLETED' "
+                                     "AND version = 3"),
                      N);
         cr_assert_eq(postgres_number(outside, "SELECT count(*) FROM outbox WHERE version = 3"), N);
         free_jobs(claim.ret_jobs, claim.ret_n);

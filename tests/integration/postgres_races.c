@@ -97,9 +97,11 @@ POSTGRES_CASE(postgres_races, claims)
                 ids[i] = job_create(f, "p", 0);
         for (int i = 0; i < N; i++) {
                 for (int who = 0; who < 2; who++) {
-                        claims[who][i] = (struct aip_job_claim){
-                                .session = sessions[who], .lease_ms = LEASE_LONG_MS, .limit = 1,
-                                .n_ids = 1, .ids = &ids[who ? N - 1 - i : i]};
+                        claims[who][i] = (struct aip_job_claim){.session = sessions[who],
+                                                                .lease_ms = LEASE_LONG_MS,
+                                                                .limit = 1,
+                                                                .n_ids = 1,
+                                                                .ids = &ids[who ? N - 1 - i : i]};
                         START_ON(f, who ? second.jobs : f->store.jobs, claim, &claims[who][i]);
                 }
         }
@@ -144,7 +146,8 @@ POSTGRES_CASE(postgres_races, claims_of_what_is_due)
         postgres_store_close(f, &second);
 }
 
-/* The fence: a worker that woke up late, a cancel and a recovery; one of them wins, always whole. */
+/* The fence: a worker that woke up late, a cancel and a recovery; one of them wins, always whole.
+ */
 POSTGRES_CASE(postgres_races, ends_of_one_job)
 {
         struct aip_store second = postgres_store_open(f, NULL);

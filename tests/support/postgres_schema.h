@@ -1,6 +1,6 @@
 /*
- * A PostgreSQL schema of one's own for a test, on the server that AIPLAT_TEST_DATABASE_URL names, and
- * a blocking connection beside the store's to look and to interfere. Needs criterion.
+ * A PostgreSQL schema of one's own for a test, on the server that AIPLAT_TEST_DATABASE_URL names,
+ * and a blocking connection beside the store's to look and to interfere. Needs criterion.
  */
 #ifndef TESTS_SUPPORT_POSTGRES_SCHEMA_H
 #define TESTS_SUPPORT_POSTGRES_SCHEMA_H
@@ -18,7 +18,8 @@ void postgres_schema_make(struct postgres_schema *schema);
 void postgres_schema_drop(struct postgres_schema *schema);
 /* A connection with this schema as search path. */
 PGconn *postgres_schema_connect(const struct postgres_schema *schema);
-/* Runs SQL that must succeed; the first column of the first row, or "", in ret_text (may be NULL). */
+/* Runs SQL that must succeed; the first column of the first row, or "", in ret_text (may be NULL).
+ */
 void postgres_run(PGconn *connection, const char *sql, char *ret_text, size_t max_bytes);
 long postgres_number(PGconn *connection, const char *sql);
 

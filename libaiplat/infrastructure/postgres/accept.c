@@ -1,7 +1,7 @@
 /*
- * Accepting jobs. One statement stores a batch: keys first (the unique key decides every race), then
- * the jobs whose key was won, then their outbox rows. What it did not store, a repetition or a key
- * that somebody else has, is looked up by a second statement, whose snapshot sees the winner.
+ * Accepting jobs. One statement stores a batch: keys first (the unique key decides every race),
+ * then the jobs whose key was won, then their outbox rows. What it did not store, a repetition or a
+ * key that somebody else has, is looked up by a second statement, whose snapshot sees the winner.
  */
 #include "pg.h"
 #include <endian.h>
@@ -13,15 +13,13 @@ static struct aip_job_create *create_of(struct aip_op *op)
 
 static const struct aip_id *id_of(const struct aip_op *op)
 {
-        const struct aip_job_create *create =
-                AIP_CONTAINER_OF(op, const struct aip_job_create, op);
+        const struct aip_job_create *create = AIP_CONTAINER_OF(op, const struct aip_job_create, op);
         return &aip_job_fields(create->job)->id;
 }
 
 static size_t bytes_of(const struct aip_op *op)
 {
-        const struct aip_job_create *create =
-                AIP_CONTAINER_OF(op, const struct aip_job_create, op);
+        const struct aip_job_create *create = AIP_CONTAINER_OF(op, const struct aip_job_create, op);
         const struct aip_job_fields *f = aip_job_fields(create->job);
         return f->prompt.n + f->variables_json.n + f->metadata_json.n + 512;
 }
@@ -29,23 +27,27 @@ static size_t bytes_of(const struct aip_op *op)
 static const struct pg_statement create_statement = {
         PG_STATEMENT_CREATE,
         "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], "
-        "$4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], "
+        "$4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[], "
+        "$10::text[], "
         "$11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], "
         "$16::boolean[]) WITH ORDINALITY AS t(id, key, fingerprint, max_attempts, retry_delay_ms, "
-        "prompt, config_name, template_name, graph_name, variables, metadata, trace_id, created_at, "
+        "prompt, config_name, template_name, graph_name, variables, metadata, trace_id, "
+        "created_at, "
         "updated_at, run_at, is_delayed, nth)), "
         "won AS (INSERT INTO idempotency_keys (key, job_id, fingerprint) "
         "SELECT key, id, fingerprint FROM input WHERE key IS NOT NULL ORDER BY key, nth "
         "ON CONFLICT (key) DO NOTHING RETURNING job_id), "
         "made AS (INSERT INTO jobs (id, status, version, attempt, max_attempts, retry_delay_ms, "
-        "prompt, config_name, template_name, graph_name, variables, metadata, trace_id, created_at, "
+        "prompt, config_name, template_name, graph_name, variables, metadata, trace_id, "
+        "created_at, "
         "updated_at, run_at, is_delayed) "
         "SELECT id, 'QUEUED', 1, 0, max_attempts, retry_delay_ms, prompt, config_name, "
         "template_name, graph_name, variables::jsonb, metadata::jsonb, trace_id, created_at, "
         "updated_at, run_at, is_delayed FROM input "
         "WHERE key IS NULL OR id IN (SELECT job_id FROM won) ON CONFLICT (id) DO NOTHING "
         "RETURNING nextval('outbox_ids') AS outbox_id, id, updated_at, is_delayed), "
-        "posted AS (INSERT INTO outbox (id, job_id, version, kind, from_status, to_status, attempt, "
+        "posted AS (INSERT INTO outbox (id, job_id, version, kind, from_status, to_status, "
+        "attempt, "
         "is_runnable, at) SELECT outbox_id, id, 1, 'created', 'QUEUED', 'QUEUED', 0, "
         "NOT is_delayed, updated_at FROM made) "
         "SELECT id, outbox_id FROM made",

@@ -89,7 +89,8 @@ static void fill(struct pg_store *store, struct pg_batch *batch, struct aip_op_q
         size_t rows = 0, bytes = 0;
         if (kind->id)
                 memset(&store->map, 0, sizeof(store->map));
-        for (struct aip_op *op = waiting->first, *next; op && batch->n_slots < max_slots; op = next) {
+        for (struct aip_op *op = waiting->first, *next; op && batch->n_slots < max_slots;
+             op = next) {
                 next = op->next;
                 if (kind->id && !pg_slot_map_add(&store->map, kind->id(op), batch->n_slots))
                         continue;
@@ -243,7 +244,7 @@ void pg_slot_map_of(struct pg_store *store, const struct pg_batch *batch)
         memset(&store->map, 0, sizeof(store->map));
         for (size_t i = 0; i < batch->n_slots; i++) {
                 if (batch->slots[i])
-                        (void)pg_slot_map_add(&store->map, pg_kinds[batch->kind]->id(batch->slots[i]),
-                                              i);
+                        (void)pg_slot_map_add(&store->map,
+                                              pg_kinds[batch->kind]->id(batch->slots[i]), i);
         }
 }

@@ -1,5 +1,5 @@
-/* Cancelling jobs. What the first statement did not move has ended or never was: a second one, whose
- * snapshot is newer, tells which. */
+/* Cancelling jobs. What the first statement did not move has ended or never was: a second one,
+ * whose snapshot is newer, tells which. */
 #include "pg.h"
 
 static struct aip_job_cancellation *cancellation_of(struct aip_op *op)
@@ -22,8 +22,8 @@ static const struct pg_statement cancel_statement = {
         "finished_at = greatest($2::timestamptz, j.updated_at) FROM held h WHERE j.id = h.id "
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
         "j.updated_at AS at, 'cancelled' AS kind, h.status AS from_status, j.status AS to_status, "
-        "j.attempt, false AS is_runnable, NULL::text AS error_code), "
-        PG_POSTED ", " PG_TOLD("aiplat_jobs_cancelled", "true") " " PG_MOVED_AND_TOLD,
+        "j.attempt, false AS is_runnable, NULL::text AS error_code), " PG_POSTED
+        ", " PG_TOLD("aiplat_jobs_cancelled", "true") " " PG_MOVED_AND_TOLD,
 };
 
 static const struct pg_statement resolve_statement = {

@@ -220,25 +220,24 @@ const struct pg_kind pg_revision_kind = {
 #define TEMPLATE_INSERT                                                                            \
         "INSERT INTO prompt_templates (name, content, user_content, description) "                 \
         "VALUES ($1::text, $2::text, $3::text, $4::text) ON CONFLICT (name) "
-#define TEMPLATE_SET                                                                               \
-        "SET content = $2::text, user_content = $3::text, description = $4::text "
+#define TEMPLATE_SET "SET content = $2::text, user_content = $3::text, description = $4::text "
 
 /* By enum aip_put_mode. A row of an upsert that was not there has no xmax. */
 static const struct pg_statement config_statements[] = {
         {PG_STATEMENT_CONFIG_CREATE, CONFIG_INSERT "DO NOTHING RETURNING " CONFIG_COLUMNS ", true"},
         {PG_STATEMENT_CONFIG_REPLACE, "UPDATE llm_configs " CONFIG_SET
                                       "WHERE name = $1::text RETURNING " CONFIG_COLUMNS ", false"},
-        {PG_STATEMENT_CONFIG_UPSERT, CONFIG_INSERT "DO UPDATE " CONFIG_SET
-                                                   "RETURNING " CONFIG_COLUMNS ", xmax = 0"},
+        {PG_STATEMENT_CONFIG_UPSERT,
+         CONFIG_INSERT "DO UPDATE " CONFIG_SET "RETURNING " CONFIG_COLUMNS ", xmax = 0"},
 };
 static const struct pg_statement template_statements[] = {
         {PG_STATEMENT_TEMPLATE_CREATE,
          TEMPLATE_INSERT "DO NOTHING RETURNING " TEMPLATE_COLUMNS ", true"},
         {PG_STATEMENT_TEMPLATE_REPLACE,
-         "UPDATE prompt_templates " TEMPLATE_SET
-         "WHERE name = $1::text RETURNING " TEMPLATE_COLUMNS ", false"},
-        {PG_STATEMENT_TEMPLATE_UPSERT, TEMPLATE_INSERT
-         "DO UPDATE " TEMPLATE_SET "RETURNING " TEMPLATE_COLUMNS ", xmax = 0"},
+         "UPDATE prompt_templates " TEMPLATE_SET "WHERE name = $1::text RETURNING " TEMPLATE_COLUMNS
+         ", false"},
+        {PG_STATEMENT_TEMPLATE_UPSERT,
+         TEMPLATE_INSERT "DO UPDATE " TEMPLATE_SET "RETURNING " TEMPLATE_COLUMNS ", xmax = 0"},
 };
 
 static struct aip_config_put *config_put_of(struct pg_batch *batch)

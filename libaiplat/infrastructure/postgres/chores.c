@@ -38,8 +38,8 @@ static const struct pg_statement promote_statement = {
         "moved AS (UPDATE jobs j SET is_delayed = false FROM held h WHERE j.id = h.id "
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
         "$2::timestamptz AS at, 'due' AS kind, j.status AS from_status, j.status AS to_status, "
-        "j.attempt, true AS is_runnable, NULL::text AS error_code), "
-        PG_POSTED " SELECT " PG_MOVED_COLUMNS " FROM moved",
+        "j.attempt, true AS is_runnable, NULL::text AS error_code), " PG_POSTED
+        " SELECT " PG_MOVED_COLUMNS " FROM moved",
 };
 
 static const struct pg_statement next_delayed_statement = {
@@ -66,7 +66,8 @@ static void promote_answered(struct pg_store *store, struct pg_batch *batch)
                       PQntuples(next) > 0 ? pg_get_int8(next, 0, 0) : -1);
 }
 
-/* A lost answer leaves the transitions in the outbox, where sweeping finds them; so for all chores. */
+/* A lost answer leaves the transitions in the outbox, where sweeping finds them; so for all chores.
+ */
 const struct pg_kind pg_promote_kind = {
         .lane = PG_CHORES,
         .max_rows = 1,
@@ -103,8 +104,9 @@ static const struct pg_statement recover_statement = {
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
         "j.updated_at AS at, CASE WHEN h.is_left THEN 'released' ELSE 'failed' END AS kind, "
         "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "
-        "h.is_left AS is_runnable, CASE WHEN NOT h.is_left THEN j.error_code END AS error_code), "
-        PG_POSTED ", " PG_TOLD("aiplat_jobs_ended", "to_status = 'FAILED'") " " PG_MOVED_AND_TOLD,
+        "h.is_left AS is_runnable, CASE WHEN NOT h.is_left THEN j.error_code END AS "
+        "error_code), " PG_POSTED
+        ", " PG_TOLD("aiplat_jobs_ended", "to_status = 'FAILED'") " " PG_MOVED_AND_TOLD,
 };
 
 static const struct pg_statement bury_statement = {

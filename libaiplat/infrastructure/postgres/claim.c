@@ -31,13 +31,16 @@ static size_t rows_of(const struct aip_op *op)
         "started_at = greatest($3::timestamptz, j.updated_at, j.run_at), "                         \
         "updated_at = greatest($3::timestamptz, j.updated_at, j.run_at) "                          \
         "FROM wanted w WHERE j.id = w.id AND j.status = 'QUEUED' "                                 \
-        "RETURNING nextval('outbox_ids') AS outbox_id, w.slot, j.session, "                        \
-        PG_JOB_COLUMNS("j") "), "                                                                  \
-        "posted AS (INSERT INTO outbox (id, job_id, version, kind, from_status, to_status, "       \
-        "attempt, is_runnable, at) SELECT outbox_id, id, version, 'started', 'QUEUED', "           \
-        "'PROCESSING', attempt, false, updated_at FROM moved) "                                    \
-        "SELECT l.id, m.outbox_id, m.slot, " PG_JOB_COLUMNS("m") " "                               \
-        "FROM live l LEFT JOIN moved m ON m.session = l.id"
+        "RETURNING nextval('outbox_ids') AS outbox_id, w.slot, j.session, " PG_JOB_COLUMNS(        \
+                "j") "), "                                                                         \
+                     "posted AS (INSERT INTO outbox (id, job_id, version, kind, from_status, "     \
+                     "to_status, "                                                                 \
+                     "attempt, is_runnable, at) SELECT outbox_id, id, version, 'started', "        \
+                     "'QUEUED', "                                                                  \
+                     "'PROCESSING', attempt, false, updated_at FROM moved) "                       \
+                     "SELECT l.id, m.outbox_id, m.slot, " PG_JOB_COLUMNS(                          \
+                             "m") " "                                                              \
+                                  "FROM live l LEFT JOIN moved m ON m.session = l.id"
 
 /* Columns of the answer. A live session without jobs has one row, whose outbox_id is null. */
 enum { SESSION, OUTBOX_ID, SLOT, JOB };
@@ -217,9 +220,8 @@ static int read_claim(struct pg_store *store, struct aip_job_claim *claim, size_
         if (!claimed.jobs || !claimed.transitions)
                 return aip_error_set_nomem(err);
         for (int row = 0; row < PQntuples(result); row++) {
-                int r = is_row_of(result, row, slot)
-                                ? take_row(store, &claimed, result, row, err)
-                                : 0;
+                int r = is_row_of(result, row, slot) ? take_row(store, &claimed, result, row, err)
+                                                     : 0;
                 if (r < 0)
                         return r;
         }

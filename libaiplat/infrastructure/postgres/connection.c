@@ -1,8 +1,8 @@
 /*
- * One connection to the server: made in the background, set up, watched, made anew with back-off and
- * jitter when it is lost. Called by lanes, the listener and the migrator, which are told through
- * pg_connection_ops. Never blocks, with one exception that is libpq's: a host name (not an address)
- * is resolved by getaddrinfo() when an attempt begins.
+ * One connection to the server: made in the background, set up, watched, made anew with back-off
+ * and jitter when it is lost. Called by lanes, the listener and the migrator, which are told
+ * through pg_connection_ops. Never blocks, with one exception that is libpq's: a host name (not an
+ * address) is resolved by getaddrinfo() when an attempt begins.
  */
 #include "pg.h"
 
@@ -40,7 +40,8 @@ static void discard(struct pg_connection *connection)
 static int64_t backoff_ms(struct pg_connection *connection)
 {
         unsigned doublings = AIP_MIN(connection->failures - 1, 6u);
-        int64_t limit = AIP_MIN((int64_t)PG_BACKOFF_MIN_MS << doublings, (int64_t)PG_BACKOFF_MAX_MS);
+        int64_t limit =
+                AIP_MIN((int64_t)PG_BACKOFF_MIN_MS << doublings, (int64_t)PG_BACKOFF_MAX_MS);
         uint64_t jitter = aip_random_u64(connection->store->random) % (uint64_t)(limit / 2 + 1);
         return limit / 2 + (int64_t)jitter;
 }
@@ -100,7 +101,8 @@ static void connected(struct pg_connection *connection)
         pg_connection_flush(connection);
 }
 
-/* libpq may open another socket (the next address) in here: the old one must not be watched then. */
+/* libpq may open another socket (the next address) in here: the old one must not be watched then.
+ */
 static void poll_connecting(struct pg_connection *connection)
 {
         watch_nothing(connection);

@@ -1,7 +1,7 @@
 /*
- * What a failed statement means for the operations that travelled with it. The only place that knows
- * SQLSTATEs; nothing above hears of them. Messages quote the server's primary text, never its detail,
- * which may hold what users wrote.
+ * What a failed statement means for the operations that travelled with it. The only place that
+ * knows SQLSTATEs; nothing above hears of them. Messages quote the server's primary text, never its
+ * detail, which may hold what users wrote.
  */
 #include "pg.h"
 
@@ -14,20 +14,20 @@ static const struct {
         const char *prefix;
         enum pg_fault fault;
 } faults[] = {
-        {"40", PG_FAULT_REPEAT},         /* serialization failure, deadlock */
-        {"55P03", PG_FAULT_REPEAT},      /* lock not available */
-        {"26000", PG_FAULT_CONNECTION},  /* our prepared statement is gone (a pooler, DISCARD) */
-        {"0A000", PG_FAULT_CONNECTION},  /* a cached plan's result type changed: prepare anew */
-        {"25", PG_FAULT_CONNECTION},     /* read-only: the server became a standby */
+        {"40", PG_FAULT_REPEAT},        /* serialization failure, deadlock */
+        {"55P03", PG_FAULT_REPEAT},     /* lock not available */
+        {"26000", PG_FAULT_CONNECTION}, /* our prepared statement is gone (a pooler, DISCARD) */
+        {"0A000", PG_FAULT_CONNECTION}, /* a cached plan's result type changed: prepare anew */
+        {"25", PG_FAULT_CONNECTION},    /* read-only: the server became a standby */
         {"08", PG_FAULT_CONNECTION},
-        {"57P", PG_FAULT_CONNECTION},    /* shutting down, crashed, dropped by an administrator */
-        {"57014", PG_FAULT_TIMEOUT},     /* statement_timeout */
-        {"53", PG_FAULT_SERVER},         /* disk full, out of memory */
+        {"57P", PG_FAULT_CONNECTION}, /* shutting down, crashed, dropped by an administrator */
+        {"57014", PG_FAULT_TIMEOUT},  /* statement_timeout */
+        {"53", PG_FAULT_SERVER},      /* disk full, out of memory */
         {"58", PG_FAULT_SERVER},
         {"28", PG_FAULT_SERVER},
-        {"3", PG_FAULT_SERVER},          /* no such database or schema */
-        {"42501", PG_FAULT_SERVER},      /* insufficient privilege */
-        {"42", PG_FAULT_SERVER},         /* no such table, column, function */
+        {"3", PG_FAULT_SERVER},     /* no such database or schema */
+        {"42501", PG_FAULT_SERVER}, /* insufficient privilege */
+        {"42", PG_FAULT_SERVER},    /* no such table, column, function */
 };
 
 enum pg_fault pg_fault_of(const PGresult *failure)

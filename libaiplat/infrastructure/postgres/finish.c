@@ -12,15 +12,13 @@ static struct aip_job_finish *finish_of(struct aip_op *op)
 
 static const struct aip_id *id_of(const struct aip_op *op)
 {
-        const struct aip_job_finish *finish =
-                AIP_CONTAINER_OF(op, const struct aip_job_finish, op);
+        const struct aip_job_finish *finish = AIP_CONTAINER_OF(op, const struct aip_job_finish, op);
         return &aip_job_fields(finish->job)->id;
 }
 
 static size_t bytes_of(const struct aip_op *op)
 {
-        const struct aip_job_finish *finish =
-                AIP_CONTAINER_OF(op, const struct aip_job_finish, op);
+        const struct aip_job_finish *finish = AIP_CONTAINER_OF(op, const struct aip_job_finish, op);
         const struct aip_job_fields *f = aip_job_fields(finish->job);
         return f->result.n + f->error_message.n + 512;
 }
@@ -46,10 +44,10 @@ static const struct pg_statement finish_statement = {
         "FROM held h WHERE j.id = h.id AND j.status = 'PROCESSING' AND j.version = h.version - 1 "
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, h.at, h.kind, "
         "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "
-        "h.is_runnable, h.outbox_error AS error_code), "
-        PG_POSTED ", "
-        PG_TOLD("aiplat_jobs_ended", "to_status <> 'QUEUED'") " "
-        "SELECT job_id, outbox_id, (SELECT count(*) FROM told) FROM moved",
+        "h.is_runnable, h.outbox_error AS error_code), " PG_POSTED ", " PG_TOLD(
+                "aiplat_jobs_ended", "to_status <> 'QUEUED'") " "
+                                                              "SELECT job_id, outbox_id, (SELECT "
+                                                              "count(*) FROM told) FROM moved",
 };
 
 /* The time tells a repetition from what another made of the same version: recovery, a cancel. */

@@ -1,11 +1,11 @@
 /*
- * A lane: one connection in pipeline mode, on which batches of several kinds travel, each ending in a
- * sync and hence one transaction. One batch of a kind is in flight at a time; what arrives meanwhile
- * is its next batch. Batches of different kinds follow each other without waiting for answers, so
- * no kind starves and none pays for another's round trip.
+ * A lane: one connection in pipeline mode, on which batches of several kinds travel, each ending in
+ * a sync and hence one transaction. One batch of a kind is in flight at a time; what arrives
+ * meanwhile is its next batch. Batches of different kinds follow each other without waiting for
+ * answers, so no kind starves and none pays for another's round trip.
  *
- * Called by store.c (submissions) and by the connection. A server that is silent for PG_SILENCE_MS while
- * it owes an answer is given up.
+ * Called by store.c (submissions) and by the connection. A server that is silent for PG_SILENCE_MS
+ * while it owes an answer is given up.
  */
 #include "pg.h"
 
@@ -167,7 +167,8 @@ static int complete(struct pg_lane *lane)
                 int is_useless = pg_fault_of(batch->failure) == PG_FAULT_CONNECTION;
                 pg_batch_failed(store, batch);
                 if (is_useless)
-                        pg_connection_drop(&lane->connection, "the session cannot be used any more");
+                        pg_connection_drop(&lane->connection,
+                                           "the session cannot be used any more");
                 return is_useless ? -1 : 0;
         }
         pg_kinds[batch->kind]->answered(store, batch);

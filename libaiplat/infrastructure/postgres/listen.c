@@ -1,6 +1,7 @@
 /*
- * Hearing what other processes (and this one) did: a connection that only LISTENs. Called by store.c.
- * Notifications are hints: after every new connection the watchers are told to look at everything.
+ * Hearing what other processes (and this one) did: a connection that only LISTENs. Called by
+ * store.c. Notifications are hints: after every new connection the watchers are told to look at
+ * everything.
  */
 #include "pg.h"
 

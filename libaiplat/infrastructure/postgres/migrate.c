@@ -61,9 +61,8 @@ static void fail(struct pg_migration *migration, const PGresult *failure)
         char line[256];
         pg_one_line(PQresultErrorField(failure, PG_DIAG_MESSAGE_PRIMARY), line, sizeof(line));
         aip_error_wrap(&error, cause, code, "migration %d (%s): %s", migration->version + 1,
-                       migration->step == APPLY
-                               ? aip_migrations_postgres[migration->version].name
-                               : "looking",
+                       migration->step == APPLY ? aip_migrations_postgres[migration->version].name
+                                                : "looking",
                        line);
         finish(migration, error);
 }
@@ -107,8 +106,17 @@ static void send_step(struct pg_migration *migration)
                 pg_connection_flush(&migration->connection);
 }
 
+static void warn_if_newer(const struct pg_migration *migration)
+{
+        if (migration->step == LOOK && migration->version > (int)aip_migrations_postgres_n)
+                aip_log_write(migration->connection.store->log, AIP_LOG_WARNING, "postgres",
+                              "the database's schema (%d) is newer than this program's (%zu)",
+                              migration->version, aip_migrations_postgres_n);
+}
+
 static void next_step(struct pg_migration *migration)
 {
+        warn_if_newer(migration);
         if (migration->step == APPLY)
                 migration->version++;
         else

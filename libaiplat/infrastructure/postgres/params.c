@@ -6,7 +6,7 @@
 #include <endian.h>
 
 /* Microseconds between 1970 and 2000, where PostgreSQL's time begins. */
-#define PG_EPOCH_US INT64_C(946684800000000)
+#define PG_EPOCH_US   INT64_C(946684800000000)
 #define PG_KEEP_BYTES (1u << 20)
 
 /* A batch is gathered up to PG_BATCH_BYTES, a single operation may be larger. */

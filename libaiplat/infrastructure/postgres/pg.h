@@ -8,10 +8,10 @@
  *                     is one or a few prepared statements and a sync, hence one transaction
  *     listener: one connection that only LISTENs          migrator: one while it migrates
  *
- * Files: connection.c connects and reconnects; lane.c sends batches and reads answers; batch.c gathers,
- * repeats and halves them; accept.c, claim.c, finish.c, cancel.c, sessions.c, chores.c, reads.c and
- * catalog.c hold the statements of each kind; params.c and rows.c speak the binary format; fault.c
- * is the only place that knows SQLSTATEs.
+ * Files: connection.c connects and reconnects; lane.c sends batches and reads answers; batch.c
+ * gathers, repeats and halves them; accept.c, claim.c, finish.c, cancel.c, sessions.c, chores.c,
+ * reads.c and catalog.c hold the statements of each kind; params.c and rows.c speak the binary
+ * format; fault.c is the only place that knows SQLSTATEs.
  */
 #ifndef AIP_POSTGRES_PG_H
 #define AIP_POSTGRES_PG_H
@@ -42,8 +42,8 @@ enum pg_state { PG_OFF = 0, PG_WAITING, PG_CONNECTING, PG_SETTING_UP, PG_READY }
 struct pg_connection;
 struct pg_connection_ops {
         void (*on_ready)(struct pg_connection *connection);
-        void (*on_input)(struct pg_connection *connection); /* something was read */
-        void (*on_lost)(struct pg_connection *connection);  /* was PG_READY, is not any more */
+        void (*on_input)(struct pg_connection *connection);  /* something was read */
+        void (*on_lost)(struct pg_connection *connection);   /* was PG_READY, is not any more */
         void (*on_failed)(struct pg_connection *connection); /* an attempt failed; may be NULL */
 };
 
@@ -87,14 +87,14 @@ struct pg_params {
 };
 
 enum pg_type { /* OIDs of built-in types never change */
-        PG_BOOL = 16,
-        PG_BYTEA = 17,
-        PG_INT8 = 20,
-        PG_INT4 = 23,
-        PG_TEXT = 25,
-        PG_FLOAT8 = 701,
-        PG_TIMESTAMPTZ = 1184,
-        PG_UUID = 2950
+               PG_BOOL = 16,
+               PG_BYTEA = 17,
+               PG_INT8 = 20,
+               PG_INT4 = 23,
+               PG_TEXT = 25,
+               PG_FLOAT8 = 701,
+               PG_TIMESTAMPTZ = 1184,
+               PG_UUID = 2950
 };
 
 void pg_params_clear(struct pg_params *params);
@@ -119,9 +119,9 @@ int pg_get_bool(const PGresult *result, int row, int column);
 int32_t pg_get_int4(const PGresult *result, int row, int column);
 int64_t pg_get_int8(const PGresult *result, int row, int column);
 double pg_get_float8(const PGresult *result, int row, int column);
-int64_t pg_get_time(const PGresult *result, int row, int column);          /* null: 0 */
-struct aip_str pg_get_text(const PGresult *result, int row, int column);   /* null: {NULL,0} */
-struct aip_id pg_get_id(const PGresult *result, int row, int column);      /* null: nil */
+int64_t pg_get_time(const PGresult *result, int row, int column);        /* null: 0 */
+struct aip_str pg_get_text(const PGresult *result, int row, int column); /* null: {NULL,0} */
+struct aip_id pg_get_id(const PGresult *result, int row, int column);    /* null: nil */
 
 #define PG_JOB_COLUMNS(t)                                                                          \
         t ".id, " t ".status, " t ".version, " t ".attempt, " t ".max_attempts, " t                \
@@ -141,13 +141,11 @@ int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, ai
         "posted AS (INSERT INTO outbox (id, job_id, version, at, kind, from_status, to_status, "   \
         "attempt, is_runnable, error_code) SELECT " PG_MOVED_COLUMNS " FROM moved)"
 /* One notification for at most 240 ids of 32 hexadecimal digits: payloads end below 8000 bytes. */
-#define PG_IDS_PER_NOTIFICATION 240
 #define PG_TOLD(channel, condition)                                                                \
         "told AS MATERIALIZED (SELECT pg_notify('" channel                                         \
         "', string_agg(replace(job_id::text, '-', ''), '')) FROM (SELECT job_id, row_number() "    \
         "OVER () - 1 AS nth FROM moved WHERE " condition ") AS numbered GROUP BY nth / 240)"
-#define PG_MOVED_AND_TOLD                                                                          \
-        "SELECT " PG_MOVED_COLUMNS ", (SELECT count(*) FROM told) FROM moved"
+#define PG_MOVED_AND_TOLD "SELECT " PG_MOVED_COLUMNS ", (SELECT count(*) FROM told) FROM moved"
 int pg_get_transition(const PGresult *result, int row, struct aip_transition *ret_transition,
                       aip_error **err);
 /* Every row; *ret_transitions is NULL when there are none. */
@@ -267,7 +265,7 @@ struct pg_batch {
         int tries;
         PGresult *results[PG_RESULTS_MAX]; /* of the statements, without preparations */
         int n_results;
-        PGresult *failure; /* the first error */
+        PGresult *failure;                    /* the first error */
         int16_t expected[2 * PG_RESULTS_MAX]; /* statements on the wire; -1 - name: preparation */
         int n_expected, n_seen;
         size_t n_slots;
@@ -300,7 +298,8 @@ void pg_lane_stop(struct pg_lane *lane);
 /* Send what can be sent, soon; connects when it must. */
 void pg_lane_wake(struct pg_lane *lane);
 /* Send one statement of `batch` with lane->params, preparing it if need be. */
-int pg_lane_send(struct pg_lane *lane, struct pg_batch *batch, const struct pg_statement *statement);
+int pg_lane_send(struct pg_lane *lane, struct pg_batch *batch,
+                 const struct pg_statement *statement);
 
 /* batch.c */
 void pg_batch_list_append(struct pg_batch_list *list, struct pg_batch *batch);
@@ -326,7 +325,7 @@ struct pg_slot_map {
         struct pg_entry {
                 struct aip_id id;
                 uint32_t slot; /* + 1; 0: empty */
-        } entries[2048]; /* at most AIP_STORE_BATCH_MAX in use */
+        } entries[2048];       /* at most AIP_STORE_BATCH_MAX in use */
 };
 /* 0 when the id is there already. */
 int pg_slot_map_add(struct pg_slot_map *map, const struct aip_id *id, size_t slot);

@@ -13,7 +13,7 @@ static struct aip_job_fetch *fetch_of(struct aip_op *op)
 static const struct pg_statement fetch_statement = {
         PG_STATEMENT_FETCH,
         "SELECT i.slot, " PG_JOB_COLUMNS("j") " FROM unnest($1::integer[], $2::uuid[]) "
-        "AS i(slot, id) JOIN jobs j ON j.id = i.id",
+                                              "AS i(slot, id) JOIN jobs j ON j.id = i.id",
 };
 
 static int send_fetch(struct pg_lane *lane, struct pg_batch *batch)
@@ -47,9 +47,10 @@ static void fetch_answered(struct pg_store *store, struct pg_batch *batch)
         }
 }
 
+/* Few at a time, because each may have a result of 16 MiB. */
 const struct pg_kind pg_fetch_kind = {
         .lane = PG_READ,
-        .max_rows = 64,
+        .max_rows = 16,
         .is_repeatable = 1,
         .send = send_fetch,
         .answered = fetch_answered,
@@ -68,9 +69,10 @@ static const struct pg_statement list_statement = {
         "ORDER BY j.id DESC LIMIT $7::bigint + 1), "
         "sized AS (SELECT id, row_number() OVER newest AS nth, sum(bytes) OVER newest AS total, "
         "count(*) OVER () AS n FROM page WINDOW newest AS (ORDER BY id DESC)) "
-        "SELECT s.n, " PG_JOB_COLUMNS("j") " FROM sized s JOIN jobs j ON j.id = s.id "
-        "WHERE s.nth <= $7::bigint AND (s.nth = 1 OR s.total <= " LIST_MAX_BYTES ") "
-        "ORDER BY s.nth",
+        "SELECT s.n, " PG_JOB_COLUMNS(
+                "j") " FROM sized s JOIN jobs j ON j.id = s.id "
+                     "WHERE s.nth <= $7::bigint AND (s.nth = 1 OR s.total <= " LIST_MAX_BYTES ") "
+                     "ORDER BY s.nth",
 };
 
 static struct aip_job_list *list_of(struct pg_batch *batch)
@@ -83,7 +85,8 @@ static void put_statuses(struct pg_params *p, uint32_t mask)
         pg_array(p, PG_TEXT);
         for (unsigned status = AIP_JOB_QUEUED; status <= AIP_JOB_CANCELLED; status++) {
                 if (mask == 0 || (mask & 1u << status))
-                        pg_put_text(p, aip_str_of(aip_job_status_name((enum aip_job_status)status)));
+                        pg_put_text(p,
+                                    aip_str_of(aip_job_status_name((enum aip_job_status)status)));
         }
 }
 

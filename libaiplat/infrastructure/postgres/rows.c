@@ -59,10 +59,10 @@ struct aip_id pg_get_id(const PGresult *result, int row, int column)
 
 static void get_texts(const PGresult *result, int row, int first, struct aip_job_fields *f)
 {
-        struct aip_str *texts[] = {&f->prompt,         &f->config_name,   &f->template_name,
-                                   &f->graph_name,     &f->variables_json, &f->metadata_json,
-                                   &f->trace_id,       &f->result,        &f->error_code,
-                                   &f->error_message,  &f->provider,      &f->model_name};
+        struct aip_str *texts[] = {&f->prompt,        &f->config_name,    &f->template_name,
+                                   &f->graph_name,    &f->variables_json, &f->metadata_json,
+                                   &f->trace_id,      &f->result,         &f->error_code,
+                                   &f->error_message, &f->provider,       &f->model_name};
         for (size_t i = 0; i < AIP_ARRAY_SIZE(texts); i++)
                 *texts[i] = pg_get_text(result, row, first + 6 + (int)i);
 }

@@ -89,7 +89,8 @@ const struct pg_kind pg_heartbeat_kind = {
 /* First, so that its lock orders it against claims and recovery. */
 static const struct pg_statement leave_statement = {
         PG_STATEMENT_LEAVE,
-        "INSERT INTO worker_sessions AS s (id, state, lease_until) VALUES ($1::uuid, 'lost', now()) "
+        "INSERT INTO worker_sessions AS s (id, state, lease_until) VALUES ($1::uuid, 'lost', "
+        "now()) "
         "ON CONFLICT (id) DO UPDATE SET state = 'lost', lease_until = now() "
         "WHERE s.state = 'active'",
 };
@@ -98,7 +99,8 @@ static const struct pg_statement release_statement = {
         PG_STATEMENT_RELEASE,
         "WITH held AS MATERIALIZED ("
         "SELECT j.id FROM jobs j WHERE j.status = 'PROCESSING' AND j.session = $1::uuid "
-        "AND ($2::boolean OR (j.id, j.version) IN (SELECT * FROM unnest($3::uuid[], $4::bigint[]))) "
+        "AND ($2::boolean OR (j.id, j.version) IN (SELECT * FROM unnest($3::uuid[], "
+        "$4::bigint[]))) "
         "ORDER BY j.id FOR UPDATE OF j), "
         "moved AS (UPDATE jobs j SET status = 'QUEUED', version = j.version + 1, "
         "attempt = j.attempt - 1, session = NULL, is_delayed = false, "
@@ -106,8 +108,8 @@ static const struct pg_statement release_statement = {
         "updated_at = greatest($5::timestamptz, j.updated_at) FROM held h WHERE j.id = h.id "
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
         "j.updated_at AS at, 'released' AS kind, 'PROCESSING'::job_status AS from_status, "
-        "j.status AS to_status, j.attempt, true AS is_runnable, NULL::text AS error_code), "
-        PG_POSTED " SELECT " PG_MOVED_COLUMNS " FROM moved",
+        "j.status AS to_status, j.attempt, true AS is_runnable, NULL::text AS "
+        "error_code), " PG_POSTED " SELECT " PG_MOVED_COLUMNS " FROM moved",
 };
 
 static int send_leave(struct pg_lane *lane, struct pg_batch *batch)

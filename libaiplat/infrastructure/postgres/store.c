@@ -120,9 +120,8 @@ void pg_submit(struct pg_store *store, enum pg_kind_name kind, struct aip_op *op
                 refuse(store, op, AIP_ELIMIT, "too many operations wait for the database");
                 return;
         }
-        int64_t deadline_ms = op->deadline_ms
-                                      ? op->deadline_ms
-                                      : aip_now_ms(store->loop) + PG_DEFAULT_DEADLINE_MS;
+        int64_t deadline_ms = op->deadline_ms ? op->deadline_ms
+                                              : aip_now_ms(store->loop) + PG_DEFAULT_DEADLINE_MS;
         if (deadline_ms <= aip_now_ms(store->loop)) {
                 refuse(store, op, AIP_ETIMEOUT, "the deadline has passed");
                 return;
@@ -318,8 +317,7 @@ static void migrate(void *self, struct aip_op *op)
 
 /* ---- the end ---- */
 
-static void cancel_batches(struct pg_store *store, struct pg_batch_list *list,
-                           const aip_error *why)
+static void cancel_batches(struct pg_store *store, struct pg_batch_list *list, const aip_error *why)
 {
         for (struct pg_batch *batch; (batch = pg_batch_list_pop(list));) {
                 pg_batch_finish_all(store, batch, aip_error_copy(why));
