@@ -302,24 +302,39 @@ Test(llm_http, an_answer_in_drips)
         model_call_deinit(&c);
 }
 
+/* The server repeats the prompt, so a prompt of that size makes an answer of that size. */
+static void ask_for_bytes(struct model_call *c, size_t n)
+{
+        static const char text[] = "repeat at length: ";
+        char *prompt = malloc(n + 1);
+        memset(prompt, 'x', n);
+        prompt[n] = '\0';
+        memcpy(prompt, text, strlen(text));
+        model_rule(text, "\"echo\": true");
+        model_call_init(c, fixture.openai, prompt);
+        model_call_run(c);
+        free(prompt);
+}
+
 Test(llm_http, an_answer_may_not_be_larger_than_the_limit)
 {
-        size_t n = 17 * 1024 * 1024;
-        char *rule = malloc(n + 64);
-        size_t at = (size_t)sprintf(rule, "\"text\": \"");
-        memset(rule + at, 'x', n);
-        strcpy(rule + at + n, "\"");
         struct model_call c;
-        ask(&c, &fixture.openai, "giant", rule);
+        ask_for_bytes(&c, 17 * 1024 * 1024);
         assert_kind(&c, AIP_LLM_PROVIDER_BAD_ANSWER, 0);
         cr_expect_not_null(strstr(aip_error_message(c.call.op.err), "larger than the limit"));
         model_call_deinit(&c);
-        memcpy(rule + at + 8 * 1024 * 1024, "\"", 2);
-        ask(&c, &fixture.openai, "large", rule);
+        ask_for_bytes(&c, 8 * 1024 * 1024);
         cr_assert_null(c.call.op.err);
-        cr_expect_eq(c.call.ret_answer.content_bytes, 8u * 1024 * 1024);
+        cr_expect_gt(c.call.ret_answer.content_bytes, 8u * 1024 * 1024);
         model_call_deinit(&c);
-        free(rule);
+}
+
+static int occurrences(const char *text, const char *words)
+{
+        int n = 0;
+        for (const char *p = text; (p = strstr(p, words)); p++)
+                n++;
+        return n;
 }
 
 Test(llm_http, a_model_that_takes_no_temperature_is_asked_without)
@@ -335,9 +350,8 @@ Test(llm_http, a_model_that_takes_no_temperature_is_asked_without)
         model_call_run(&again);
         cr_expect_eq(again.call.ret_tries, 1);
         char *log = model_log("tepid");
-        char *first = strstr(log, "\"temperature\"");
-        cr_assert_not_null(first);
-        cr_expect_null(strstr(first + 1, "\"temperature\": 0"));
+        cr_expect_eq(occurrences(log, "\"user\": \"tepid\""), 3);
+        cr_expect_eq(occurrences(log, "\"temperature\": 0.7"), 1);
         free(log);
         model_call_deinit(&c);
         model_call_deinit(&again);

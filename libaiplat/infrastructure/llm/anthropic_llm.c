@@ -146,8 +146,9 @@ static int parse(const struct aip_provider_reply *reply, const aip_value *root,
         struct aip_llm_answer answer = {0};
         int wants_tools = 0;
         if (aip_value_type(blocks) != AIP_VALUE_LIST)
-                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
-                                             "the answer has no list of content");
+                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER,
+                                             "the answer has no list of content",
+                                             (struct aip_str){NULL, 0}, err);
         if (read_content(blocks, &content, &wants_tools) < 0)
                 return aip_error_set_nomem(err);
         answer.finish_reason =

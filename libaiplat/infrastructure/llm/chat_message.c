@@ -3,6 +3,8 @@
 #include "llm/provider_error.h"
 #include "macros.h"
 
+#define NO_WORDS ((struct aip_str){NULL, 0})
+
 int aip_chat_append_failed(int code, const char *provider, aip_error **err)
 {
         if (code == AIP_ENOMEM)
@@ -89,16 +91,19 @@ int aip_chat_complain_empty(const struct aip_provider_reply *reply,
                             enum aip_llm_finish_reason reason, int wants_tools, aip_error **err)
 {
         if (reason == AIP_LLM_FINISH_CONTENT_FILTER)
-                return aip_provider_complain(reply, AIP_LLM_POLICY_REFUSED, err,
-                                             "the provider refused to answer this prompt");
+                return aip_provider_complain(reply, AIP_LLM_POLICY_REFUSED,
+                                             "the provider refused to answer this prompt", NO_WORDS,
+                                             err);
         if (wants_tools || reason == AIP_LLM_FINISH_TOOL_CALLS)
-                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
-                                             "the model calls tools, though none were offered");
+                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER,
+                                             "the model calls tools, though none were offered",
+                                             NO_WORDS, err);
         if (reason != AIP_LLM_FINISH_LENGTH)
-                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
-                                             "the answer is empty");
-        int r = aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
-                                      "max_tokens were used up before any text was written");
+                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER,
+                                             "the answer is empty", NO_WORDS, err);
+        int r = aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER,
+                                      "max_tokens were used up before any text was written",
+                                      NO_WORDS, err);
         if (err)
                 aip_error_set_retryable(*err, 0, 0);
         return r;
@@ -173,8 +178,8 @@ int aip_chat_parse(const struct aip_chat_protocol *protocol,
         if (!is_success || aip_provider_fault_read(root, &fault))
                 return aip_provider_refuse(&reply, root, err);
         if (aip_value_type(root) != AIP_VALUE_OBJECT)
-                return aip_provider_complain(&reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
-                                             "the answer is no object but a %s",
-                                             aip_value_type_name(aip_value_type(root)));
+                return aip_provider_complain(
+                        &reply, AIP_LLM_PROVIDER_BAD_ANSWER, "the answer is no object",
+                        aip_str_of(aip_value_type_name(aip_value_type(root))), err);
         return protocol->parse(&reply, root, ret_answer, err);
 }

@@ -128,9 +128,8 @@ static int complain_empty(const struct aip_provider_reply *reply, const aip_valu
         struct aip_str refusal = aip_value_as_string(aip_value_get_cstr(message, "refusal"));
         const aip_value *tools = aip_value_get_cstr(message, "tool_calls");
         if (refusal.n > 0)
-                return aip_provider_complain(reply, AIP_LLM_POLICY_REFUSED, err,
-                                             "the model refused: %.*s",
-                                             (int)AIP_MIN(refusal.n, (size_t)500), refusal.p);
+                return aip_provider_complain(reply, AIP_LLM_POLICY_REFUSED, "the model refused",
+                                             refusal, err);
         return aip_chat_complain_empty(reply, reason, aip_value_size(tools) > 0, err);
 }
 
@@ -142,8 +141,9 @@ static int parse(const struct aip_provider_reply *reply, const aip_value *root,
         _cleanup_(aip_buf_deinit) struct aip_buf content = AIP_BUF_INIT(SIZE_MAX / 4);
         struct aip_llm_answer answer = {0};
         if (aip_value_type(message) != AIP_VALUE_OBJECT)
-                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER, err,
-                                             "the answer has no choices[0].message");
+                return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER,
+                                             "the answer has no choices[0].message",
+                                             (struct aip_str){NULL, 0}, err);
         answer.finish_reason =
                 finish_reason(aip_value_as_string(aip_value_get_cstr(choice, "finish_reason")));
         if (read_content(message, &content) < 0)

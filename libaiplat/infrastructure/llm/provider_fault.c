@@ -2,8 +2,6 @@
 #include "llm/provider_fault.h"
 #include "llm/provider_error.h"
 #include "macros.h"
-#include <stdarg.h>
-#include <stdio.h>
 
 #define FOREIGN_MESSAGE_BYTES 500
 #define FOREIGN_WORD_BYTES    100
@@ -158,17 +156,12 @@ static int finish_complaint(const struct aip_provider_reply *reply, const char *
         return r;
 }
 
-int aip_provider_complain(const struct aip_provider_reply *reply, const char *kind, aip_error **err,
-                          const char *format, ...)
+int aip_provider_complain(const struct aip_provider_reply *reply, const char *kind,
+                          const char *words, struct aip_str foreign, aip_error **err)
 {
         _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(WHOLE_MESSAGE_BYTES);
-        char words[WHOLE_MESSAGE_BYTES / 2];
-        va_list args;
-        va_start(args, format);
-        vsnprintf(words, sizeof(words), format, args);
-        va_end(args);
-        if (aip_buf_printf(&text, "%s: ", reply->provider) == 0)
-                append_words(&text, "", aip_str_of(words), sizeof(words), "", reply->secret);
+        if (aip_buf_printf(&text, "%s: %s", reply->provider, words) == 0)
+                append_words(&text, ": ", foreign, FOREIGN_MESSAGE_BYTES, "", reply->secret);
         return finish_complaint(reply, kind, &text, err);
 }
 

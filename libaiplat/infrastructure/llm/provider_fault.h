@@ -37,9 +37,10 @@ int64_t aip_provider_retry_after_ms(const struct aip_http_response *response);
 int aip_provider_refuse(const struct aip_provider_reply *reply, const aip_value *root,
                         aip_error **err);
 
-/* Make an error of `kind` about an answer: its status and request id are added to the words. */
-int aip_provider_complain(const struct aip_provider_reply *reply, const char *kind, aip_error **err,
-                          const char *format, ...) AIP_PRINTF(4, 5);
+/* Make an error of `kind` about an answer: our words, then the provider's (or none), then the
+ * request id. */
+int aip_provider_complain(const struct aip_provider_reply *reply, const char *kind,
+                          const char *words, struct aip_str foreign, aip_error **err);
 
 /* Make a provider_bad_answer error about a body that is no JSON. `parse_error` is consumed always.
  */
