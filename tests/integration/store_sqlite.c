@@ -154,7 +154,7 @@ static void check_reports(struct store_fixture *f)
         }
 }
 
-Test(sqlite_files, kill_9_loses_nothing_that_was_acknowledged, .timeout = 120)
+Test(sqlite_files, kill_9_loses_nothing_that_was_acknowledged, .timeout = 60)
 {
         struct store_maker maker = files_new();
 
@@ -224,7 +224,7 @@ static void child_works(const struct store_maker *maker, void *user)
         store_contract_run(maker, work_beside_others);
 }
 
-Test(sqlite_files, processes_share_one_file_and_migrate_at_once, .timeout = 120)
+Test(sqlite_files, processes_share_one_file_and_migrate_at_once, .timeout = 60)
 {
         struct store_maker maker = files_new();
         int ends[2];
