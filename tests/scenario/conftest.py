@@ -119,11 +119,11 @@ class Site:
             except AssertionError:
                 stuck.append(program.name)
                 program.kill9()
+        logs = self.logs()
         assert not stuck, f"SIGTERM was not enough for {stuck}"
         for program in self.programs:
             code = -program.process.returncode
             assert code not in CRASHES, f"{program.name} crashed: {signal.strsignal(code)}"
-        logs = self.logs()
         for sign in ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer",
                      "WARNING: ThreadSanitizer"):
             assert sign not in logs, f"a sanitizer complains:\n{logs[logs.find(sign) - 200:]}"

@@ -53,7 +53,10 @@ class Api:
             headers.setdefault("Content-Type", "application/json")
         connection = http.client.HTTPConnection(*self.address, timeout=self.timeout)
         try:
-            connection.request(method, path, body, headers)
+            try:
+                connection.request(method, path, body, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it has heard enough before it heard all: the answer says why
             answer = connection.getresponse()
             return Answer(answer.status, answer.getheaders(), answer.read())
         finally:

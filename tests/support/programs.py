@@ -49,6 +49,7 @@ class Program:
         self.command = [*wrapper(), str(binary(name)), *arguments]
         self.log_path = self.folder / f"{self.name}.log"
         self.process = None
+        self.last_log = ""
 
     def start(self):
         self.started_at = time.monotonic()
@@ -92,10 +93,12 @@ class Program:
             raise AssertionError(f"{self.name} still runs after {timeout} s") from None
 
     def log(self):
+        """What the program wrote; once its folder is gone, what it had written at the last call."""
         try:
-            return self.log_path.read_text(errors="replace")
+            self.last_log = self.log_path.read_text(errors="replace")
         except OSError:
-            return ""
+            pass
+        return self.last_log
 
     def resident_bytes(self):
         status = pathlib.Path("/proc", str(self.pid), "status").read_text()
