@@ -50,6 +50,7 @@ struct aip_settings_values {
                                          * on a sqlite: database, false otherwise */
         const char *openai_base_url;    /* OPENAI_BASE_URL, default https://api.openai.com/v1 */
         const char *anthropic_base_url; /* ANTHROPIC_BASE_URL, default https://api.anthropic.com */
+        int32_t is_default_database;    /* database_url is the default: its folder may have to be made */
 };
 
 struct aip_settings_source {

@@ -522,7 +522,8 @@ static int build(struct aip_settings *settings, struct loader *loader,
                  const struct aip_settings_source *source, aip_error **err)
 {
         int r = load_sources(loader, source, err);
-        if (r == 0 && !loader->raws[0].text)
+        settings->values.is_default_database = r == 0 && !loader->raws[0].text;
+        if (settings->values.is_default_database)
                 r = default_database(loader, err);
         if (r == 0)
                 r = convert_all(settings, loader, err);

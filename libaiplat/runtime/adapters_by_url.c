@@ -4,11 +4,34 @@
  */
 #include "adapters_by_url.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "macros.h"
+#include "mem.h"
 
 static int has_scheme(const char *url, const char *scheme)
 {
         return strncmp(url, scheme, strlen(scheme)) == 0;
+}
+
+/* The folders of the default database, made as far as they are missing. A folder that somebody named
+ * is not made: a typing error should be told. */
+static int make_default_folders(const char *url, aip_error **err)
+{
+        _cleanup_(aip_free_p) char *path = aip_strdup(url + strlen("sqlite:///"));
+
+        if (!path)
+                return aip_error_set_nomem(err);
+        for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+                *slash = '\0';
+                if (mkdir(path, 0700) < 0 && errno != EEXIST)
+                        return aip_error_set(err, AIP_EIO, "the folder %s cannot be made: %s", path,
+                                             strerror(errno));
+                *slash = '/';
+        }
+        return 0;
 }
 
 int runtime_make_store(const struct aip_settings_values *settings, const struct runtime_base *base,
@@ -17,6 +40,8 @@ int runtime_make_store(const struct aip_settings_values *settings, const struct 
         const char *url = settings->database_url;
         struct aip_store_options o = {sizeof(o), base->loop, base->log, base->random, url};
 
+        if (settings->is_default_database && make_default_folders(url, err) < 0)
+                return AIP_EIO;
         if (has_scheme(url, "sqlite:"))
                 return aip_sqlite_store_new(&o, ret_store, err);
         if (has_scheme(url, "postgresql:") || has_scheme(url, "postgres:"))
