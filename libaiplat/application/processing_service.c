@@ -26,6 +26,7 @@
 #define IDLE_LOOK_MS       1000 /* between looks into the store while idle */
 #define OVERDUE_MS         5000 /* with a broker at hand, a due job is given so long to come by message */
 #define HEARTBEAT_DEADLINE_MS 5000
+#define CATALOG_WAIT_MS    200  /* then again; bounds what a close at that moment has to wait */
 
 struct aip_processing_service {
         struct aip_loop loop;
@@ -52,6 +53,8 @@ struct aip_processing_service {
         size_t n_claiming;
         int is_claiming;
         int has_looked; /* into the store, once at least since the start */
+        struct aip_op catalog_op; /* waits for the first snapshot: no job can run without one */
+        int is_waiting_for_catalog;
         struct aip_task pump_task;
         struct aip_timer look_timer;
 
@@ -442,7 +445,8 @@ static void service_free(struct aip_processing_service *s)
 /* Closing goes on whenever something has ended: first the claim and the runs, then the session. */
 static void go_on_closing(struct aip_processing_service *s)
 {
-        if (!s->closing || s->is_claiming || s->n_running > 0 || s->is_beating || s->is_releasing)
+        if (!s->closing || s->is_claiming || s->n_running > 0 || s->is_beating || s->is_releasing ||
+            s->is_waiting_for_catalog)
                 return;
         if (!s->is_leaving) {
                 s->is_leaving = 1;
@@ -470,7 +474,7 @@ void aip_processing_service_close(aip_processing_service *s, struct aip_op *op)
         go_on_closing(s);
 }
 
-void aip_processing_service_start(aip_processing_service *s)
+static void begin(struct aip_processing_service *s)
 {
         s->consumer.on_deliveries = on_deliveries;
         s->consumer.on_lost = on_lost;
@@ -478,6 +482,29 @@ void aip_processing_service_start(aip_processing_service *s)
         s->queue.ops->consume(s->queue.self, &s->consumer);
         aip_timer_set(s->loop, &s->look_timer, 0);
         aip_timer_set(s->loop, &s->heartbeat_timer, s->heartbeat_ms);
+}
+
+static void catalog_waited(struct aip_op *op)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(op, struct aip_processing_service, catalog_op);
+
+        s->is_waiting_for_catalog = 0;
+        aip_error_free(AIP_TAKE(op->err));
+        if (s->closing)
+                go_on_closing(s);
+        else if (aip_catalog_service_current(s->ports.catalog))
+                begin(s);
+        else
+                aip_processing_service_start(s);
+}
+
+void aip_processing_service_start(aip_processing_service *s)
+{
+        s->is_waiting_for_catalog = 1;
+        s->catalog_op = (struct aip_op){.done = catalog_waited};
+        s->catalog_op.deadline_ms = aip_now_ms(s->loop) + CATALOG_WAIT_MS;
+        aip_catalog_service_wait(s->ports.catalog, &s->catalog_op);
 }
 
 size_t aip_processing_service_running(const aip_processing_service *s)

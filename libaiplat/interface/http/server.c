@@ -39,6 +39,7 @@ struct aip_http_server {
         struct aip_timer slow_timer;
         struct aip_list requests;   /* begun and not yet over */
         struct aip_list connections;
+        int32_t n_connections;
         struct aip_op *closing;
         struct aip_timer close_timer;
 };
@@ -342,12 +343,17 @@ static void on_connection(void *user, struct MHD_Connection *mhd, void **context
         struct connection *c = *context;
 
         if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+                /* At its limit libmicrohttpd stops watching the listening socket, and watches it
+                 * again only when it is run once more, for which nothing else may give a reason. */
+                if (s->n_connections-- >= s->options.max_connections)
+                        aip_defer(s->options.loop, &s->run_task);
                 if (c)
                         aip_list_remove(&c->link);
                 aip_free(c);
                 *context = NULL;
                 return;
         }
+        s->n_connections++;
         info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
         c = info ? aip_calloc(1, sizeof(*c)) : NULL;
         if (!c)
@@ -538,9 +544,9 @@ static void finish_close(struct aip_timer *timer)
         aip_watch_set(loop, &s->watch, 0, NULL);
         aip_timer_clear(loop, &s->timer);
         aip_timer_clear(loop, &s->slow_timer);
-        aip_undefer(loop, &s->run_task);
         s->closing = NULL;
         MHD_stop_daemon(s->daemon);
+        aip_undefer(loop, &s->run_task); /* the connections that were closed just now may ask for it */
         aip_free(s);
         aip_op_finish(loop, closing, NULL);
 }
