@@ -4,7 +4,8 @@
  *
  * A value that cannot be understood, an unknown name in the file, and an unknown name that starts
  * with AIPLAT_ in the environment stop the start with an error that names the setting. Names ending
- * in _API_KEY may stand in the file whatever they are: configurations refer to them.
+ * in _API_KEY may stand in the file whatever they are: configurations refer to them. AIPLAT_URL, by
+ * which clients find the gateway, is let through and not read.
  */
 #ifndef AIPLAT_SETTINGS_H
 #define AIPLAT_SETTINGS_H

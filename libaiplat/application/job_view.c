@@ -7,6 +7,8 @@
 
 #include "macros.h"
 
+#define FIXED_BYTES 1280 /* names of members, times, ids, and some room for escapes */
+
 static int put_name(struct aip_buf *out, const char *name)
 {
         int r = aip_buf_append_cstr(out, name);
@@ -87,8 +89,13 @@ static int put_usage(const struct aip_job_fields *f, struct aip_buf *out)
 
 static int put_all(const struct aip_job_fields *f, struct aip_buf *out)
 {
+        /* Rarely too little: then the buffer grows. */
+        size_t guess = f->prompt.n + f->result.n + f->variables_json.n + f->metadata_json.n +
+                       f->error_message.n + FIXED_BYTES;
         int r;
 
+        if (guess <= out->max_bytes - out->n && (r = aip_buf_reserve(out, guess)) < 0)
+                return r;
         if ((r = put_identity(f, out)) < 0 || (r = put_request(f, out)) < 0 ||
             (r = put_string(out, ",\"provider\"", f->provider)) < 0 ||
             (r = put_string(out, ",\"model_name\"", f->model_name)) < 0 ||

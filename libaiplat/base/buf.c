@@ -80,15 +80,29 @@ int aip_buf_append_char(struct aip_buf *buf, char c)
         return aip_buf_append(buf, aip_str_make(&c, 1));
 }
 
+/* What was allocated and may be used, with the NUL. */
+static size_t spare(const struct aip_buf *buf)
+{
+        size_t allowed = buf->max_bytes - buf->n;
+        size_t allocated = buf->capacity - buf->n;
+        return allocated > allowed ? allowed + 1 : allocated;
+}
+
+/* Formats in place; once more only when that was too small. */
 int aip_buf_printf(struct aip_buf *buf, const char *format, ...)
 {
         va_list args;
+        size_t room = buf->p ? spare(buf) : 0;
         va_start(args, format);
-        int n = vsnprintf(NULL, 0, format, args);
+        int n = vsnprintf(room ? buf->p + buf->n : NULL, room, format, args);
         va_end(args);
-        if (n < 0)
-                return AIP_EINVAL;
-        int r = aip_buf_reserve(buf, (size_t)n);
+        if (n >= 0 && (size_t)n < room) {
+                buf->n += (size_t)n;
+                return 0;
+        }
+        if (room)
+                buf->p[buf->n] = '\0';
+        int r = n < 0 ? AIP_EINVAL : aip_buf_reserve(buf, (size_t)n);
         if (r < 0)
                 return r;
         va_start(args, format);

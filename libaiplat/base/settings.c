@@ -20,6 +20,7 @@
 #define DEPENDS_ON_DATABASE "true on a sqlite: database"
 #define API_KEY_SUFFIX      "_API_KEY"
 #define OWN_PREFIX          "AIPLAT_"
+#define CLIENT_URL          "AIPLAT_URL" /* where aiplatctl finds the gateway: no server's setting */
 
 struct spec;
 
@@ -362,6 +363,8 @@ static int take_from_file(void *user, const char *name, const char *value, int l
         int index = find_spec(aip_str_of(name));
         if (index >= 0)
                 return set_raw(loader, index, value, "the .env file", err);
+        if (strcmp(name, CLIENT_URL) == 0)
+                return 0;
         if (is_api_key(aip_str_of(name)))
                 return note_api_key(loader, name, value, err);
         return aip_error_set(err, AIP_EINVAL, "line %d: unknown setting %s", line, name);
@@ -425,7 +428,8 @@ static int take_assignment(struct loader *loader, const char *assignment, const 
         int index = equals ? find_spec(name) : -1;
         if (index >= 0)
                 return set_raw(loader, index, equals + 1, source, err);
-        if (!must_know && strncmp(assignment, OWN_PREFIX, strlen(OWN_PREFIX)) != 0)
+        if (!must_know && (strncmp(assignment, OWN_PREFIX, strlen(OWN_PREFIX)) != 0 ||
+                           aip_str_eq(name, aip_str_of(CLIENT_URL))))
                 return 0;
         return aip_error_set(err, AIP_EINVAL, "unknown setting %.*s (%s)", AIP_STR_ARG(name),
                              source);

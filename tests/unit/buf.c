@@ -2,6 +2,7 @@
 #include "alloc_fail.h"
 #include "macros.h"
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 Test(buf, grows_and_stays_terminated)
 {
@@ -66,6 +67,26 @@ Test(buf, taking_leaves_it_empty_and_usable)
         aip_buf_deinit(&buf);
         aip_buf_deinit(&buf);
         aip_buf_deinit(NULL);
+}
+
+Test(buf, printing_keeps_to_the_maximum_and_to_what_was_there)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf buf = AIP_BUF_INIT(70);
+        char expected[71] = "";
+        for (int i = 0; i < 7; i++) {
+                cr_assert_eq(aip_buf_printf(&buf, "%s%05d", "abcde", i), 0);
+                snprintf(expected + 10 * i, sizeof(expected) - 10 * (size_t)i, "abcde%05d", i);
+                cr_assert_str_eq(buf.p, expected);
+        }
+        cr_assert_eq(buf.n, 70u);
+        cr_assert_eq(aip_buf_printf(&buf, "%c", 'x'), AIP_ELIMIT);
+        cr_assert_eq(aip_buf_printf(&buf, "%s", ""), 0);
+        cr_assert_str_eq(buf.p, expected);
+        buf.max_bytes = 1000;
+        cr_assert_eq(aip_buf_printf(&buf, "%0200d", 7), 0);
+        cr_assert_eq(buf.n, 270u);
+        cr_assert_eq(strncmp(buf.p, expected, 70), 0);
+        cr_assert_eq(strlen(buf.p), 270u);
 }
 
 static int fill(void *user, aip_error **err)

@@ -236,6 +236,17 @@ Test(settings, unknown_names_are_refused_in_the_file_and_on_the_command_line_onl
         aip_settings_free(settings);
 }
 
+Test(settings, the_clients_variable_is_let_through)
+{
+        char path[32];
+        static const char *const environment[] = {"HOME=/h", "AIPLAT_URL=http://h:1", NULL};
+        aip_settings *settings = NULL;
+        write_file(path, "AIPLAT_URL=http://h:1\n");
+        cr_assert_eq(load(path, environment, NULL, &settings, NULL), 0);
+        unlink(path);
+        aip_settings_free(settings);
+}
+
 Test(settings, a_named_file_must_exist_and_the_default_one_need_not)
 {
         char folder[] = "/tmp/aiplat-settings-XXXXXX";

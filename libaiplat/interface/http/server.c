@@ -404,7 +404,7 @@ static void on_slow_timer(struct aip_timer *timer)
 
 /* ── life ────────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_error_log(void *user, const char *format, va_list arguments)
+static AIP_PRINTF(2, 0) void on_error_log(void *user, const char *format, va_list arguments)
 {
         struct aip_http_server *s = user;
         char text[512];
