@@ -340,17 +340,18 @@ static int occurrences(const char *text, const char *words)
 Test(llm_http, a_model_that_takes_no_temperature_is_asked_without)
 {
         struct model_call c, again;
-        model_rule("tepid", "\"times\": 1, \"status\": 400, \"error\": {\"message\": "
-                            "\"`temperature` is deprecated for this model.\"}");
-        model_call_init(&c, fixture.anthropic, "tepid");
+        const char *prompt = model_unique("tepid");
+        model_rule(prompt, "\"times\": 1, \"status\": 400, \"error\": {\"message\": "
+                           "\"`temperature` is deprecated for this model.\"}");
+        model_call_init(&c, fixture.anthropic, prompt);
         model_call_run(&c);
         cr_expect_null(c.call.op.err, "%s", aip_error_message(c.call.op.err));
         cr_expect_eq(c.call.ret_tries, 2);
-        model_call_init(&again, fixture.anthropic, "tepid");
+        model_call_init(&again, fixture.anthropic, prompt);
         model_call_run(&again);
         cr_expect_eq(again.call.ret_tries, 1);
-        char *log = model_log("tepid");
-        cr_expect_eq(occurrences(log, "\"user\": \"tepid\""), 3);
+        char *log = model_log(prompt);
+        cr_expect_eq(occurrences(log, "\"user\": \"tepid"), 3);
         cr_expect_eq(occurrences(log, "\"temperature\": 0.7"), 1);
         free(log);
         model_call_deinit(&c);
@@ -365,7 +366,7 @@ Test(llm_http, cancel_in_flight_ends_the_request_at_once)
         {
                 struct model_call c;
                 char text[64];
-                snprintf(text, sizeof(text), "cancelled %s", llm->ops->name);
+                snprintf(text, sizeof(text), "%s", model_unique("cancelled"));
                 model_rule(text, "\"hang\": true");
                 model_call_init(&c, *llm, text);
                 model_call_begin(&c);
@@ -464,6 +465,32 @@ Test(llm_http, calls_in_line_can_be_cancelled_and_run_out_of_time)
         for (size_t i = 0; i < n; i++)
                 cr_assert_eq(aip_error_code(calls[i].call.op.err), AIP_ECANCELLED);
         model_call_deinit(&timed);
+        free_many(calls, n);
+}
+
+/* The same server by another name is another host to the client. */
+Test(llm_http, a_host_that_hangs_holds_up_no_other)
+{
+        struct aip_llm llms[] = {fixture.openai, fixture.openai};
+        model_rule("deaf", "\"hang\": true");
+        size_t n = 600;
+        struct model_call *calls = many(n, llms, "deaf"), c;
+        char base_url[300];
+        const char *port = strrchr(fixture.url, ':');
+        snprintf(base_url, sizeof(base_url), "http://localhost%s/v1", port);
+        model_run_ms(300);
+        model_call_init(&c, fixture.openai, "through");
+        struct aip_llm_config_fields fields = model_call_fields(&c);
+        fields.base_url = aip_str_of(base_url);
+        model_call_configure(&c, fields);
+        model_call_begin(&c);
+        model_run_ms(1000);
+        cr_expect(c.is_done);
+        cr_expect_null(c.call.op.err, "%s", aip_error_message(c.call.op.err));
+        for (size_t i = 0; i < n; i++)
+                model_call_cancel(&calls[i]);
+        model_wait();
+        model_call_deinit(&c);
         free_many(calls, n);
 }
 

@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct model_fixture fixture;
 
@@ -77,6 +78,15 @@ void model_rule(const char *prompt, const char *members)
         snprintf(json, bytes, "{\"contains\": \"%s\", %s}", prompt, members);
         free(control("/control", json));
         free(json);
+}
+
+const char *model_unique(const char *text)
+{
+        static char unique[256];
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        snprintf(unique, sizeof(unique), "%s %lld.%09ld", text, (long long)now.tv_sec, now.tv_nsec);
+        return unique;
 }
 
 char *model_log(const char *prompt)

@@ -42,6 +42,8 @@ void model_fixture_stop(void);
 
 /* Put a rule in front of the others: JSON, with '…' for '"'. `contains` binds it to a prompt. */
 void model_rule(const char *prompt, const char *members);
+/* A prompt that no other run on the same server uses; valid until the next is made. */
+const char *model_unique(const char *text);
 /* Requests the server has seen with this text in the prompt. */
 int model_seen(const char *prompt);
 /* The server's log of them, as JSON text; owned by caller. */

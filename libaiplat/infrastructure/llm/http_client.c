@@ -144,20 +144,10 @@ static void free_transfer(struct transfer *t)
 }
 AIP_DEFINE_CLEANUP(struct transfer *, free_transfer);
 
-static int set_protocols(CURL *easy)
-{
-#if LIBCURL_VERSION_NUM >= 0x075500
-        return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
-#else
-        return curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
-                                (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS)) != CURLE_OK;
-#endif
-}
-
 /* How connections are made. */
 static int set_connection_options(const aip_http_client *client, CURL *easy)
 {
-        int bad = set_protocols(easy);
+        int bad = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_PROXY, "") != CURLE_OK; /* not the environment's */
         bad |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) != CURLE_OK;
@@ -169,10 +159,8 @@ static int set_connection_options(const aip_http_client *client, CURL *easy)
         bad |= curl_easy_setopt(easy, CURLOPT_SHARE, client->share) != CURLE_OK;
         if (client->ca_file)
                 bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, client->ca_file) != CURLE_OK;
-#if LIBCURL_VERSION_NUM >= 0x075700
         /* Or the end of a transfer waits for the thread that resolves its host's name. */
         bad |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK;
-#endif
         return bad;
 }
 
