@@ -100,6 +100,8 @@ class Site:
 
     def ctl(self, *arguments, stdin="", timeout=30.0, **settings):
         """Runs aiplatctl to its end with the site's settings."""
+        if self.api:
+            settings.setdefault("AIPLAT_URL", self.api.url)
         return programs.run("aiplatctl", *arguments, settings={**self.settings, **settings},
                             folder=self.folder, stdin=stdin, timeout=timeout)
 

@@ -21,7 +21,7 @@ def test_run_that_fails_exits_otherwise(dev, model_server):
     model_server.rules({"status": 401})
     done = dev.ctl("run", "hello")
     assert done.returncode not in (0, -6, -11)
-    assert "caller_authentication" in done.stderr + done.stdout
+    assert "401" in done.stderr and not done.stdout
 
 
 def test_a_job_from_submit_to_status(site):
@@ -84,8 +84,9 @@ def test_health(site):
 
 
 def test_health_of_a_site_without_a_database(served):
-    done = served.ctl("health", DATABASE_URL="postgresql://nobody@127.0.0.1:1/x")
-    assert done.returncode != 0
+    served.start()
+    served.postgres.kill9()
+    assert served.ctl("health").returncode != 0
 
 
 @pytest.mark.parametrize("command", [
@@ -93,7 +94,8 @@ def test_health_of_a_site_without_a_database(served):
     ["config"], ["template"], ["health"], ["completion"]])
 def test_help(dev, command):
     done = dev.ctl(*command, "--help")
-    assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr
+    assert done.returncode == 0 and not done.stderr
+    assert "usage" in done.stdout.lower() or " ".join(command) in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["explode"], ["list", "--explode"], ["status"], ["run"],

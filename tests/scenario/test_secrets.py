@@ -2,10 +2,12 @@
 
 
 def test_keys_stay_where_they_are(site, model_server):
-    quote_key = {"status": 401, "body": '{"error": {"message": "Incorrect API key provided: '
-                 f'{site.keys["OPENAI_API_KEY"]}", "type": "invalid_request_error"}}}}'}
-    model_server.rules({"contains": "fine"}, {"contains": "refused", "status": 401},
-                       {"contains": "quoted", **quote_key}, {"contains": "broken", "html": True})
+    quotes = [{"contains": "quoted", "protocol": protocol, "status": 401,
+               "error": {"message": f"Incorrect API key provided: {site.keys[name]}"}}
+              for protocol, name in (("openai", "OPENAI_API_KEY"),
+                                     ("anthropic", "ANTHROPIC_API_KEY"))]
+    model_server.rules({"contains": "fine"}, {"contains": "refused", "status": 401}, *quotes,
+                       {"contains": "broken", "html": True})
     seen = b""
     for prompt in ("fine", "refused", "quoted", "broken"):
         for config in ("default-smart", "claude-opus"):

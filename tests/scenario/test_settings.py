@@ -2,6 +2,7 @@
 
 import time
 
+import programs
 import pytest
 
 
@@ -12,7 +13,8 @@ import pytest
     ("RABBITMQ_URL", "kafka://x"), ("REDIS_URL", "memcached://x"), ("AIPLAT_LEASE_MS", "1e9"),
     ("AIPLAT_HEARTBEAT_MS", "999999"), ("AIPLAT_MIGRATE", "perhaps")])
 def test_a_wrong_setting_stops_the_start_and_is_named(dev, name, value):
-    done = dev.ctl("dev", timeout=10, **{name: value})
+    done = programs.run("aiplat-gateway", settings={**dev.settings, name: value},
+                        folder=dev.folder, timeout=10)
     assert done.returncode not in (0, -6, -11) and name in done.stderr
 
 

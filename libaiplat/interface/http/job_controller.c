@@ -111,6 +111,11 @@ void http_submit_job(struct http_request *request)
         }
         w->submit.spec.trace_id = aip_str_of(request->trace_id);
         w->submit.idempotency_key = http_header(request, "Idempotency-Key");
+        /* Absent is fine; empty is a client's mistake that would cost it the safety it asked for. */
+        if (w->submit.idempotency_key.p && w->submit.idempotency_key.n == 0) {
+                http_answer_problem(request, 422, "VALIDATION_ERROR", "Idempotency-Key is empty");
+                return;
+        }
         w->submit.op.done = submitted;
         w->submit.op.deadline_ms = aip_now_ms(o->loop) + STORE_WAIT_MS;
         aip_job_service_submit(o->jobs, &w->submit);
