@@ -1,6 +1,7 @@
 /*
  * The contract of ports/queue.h, as tests that every queue must pass. A queue's own file
- * (queue_memory.c, queue_rabbitmq.c) says how one is opened and lists the cases with QUEUE_CONTRACT.
+ * (queue_memory.c, queue_rabbitmq.c) says how one is opened and lists the cases with
+ * QUEUE_CONTRACT.
  */
 #ifndef AIPLAT_TESTS_QUEUE_CONTRACT_H
 #define AIPLAT_TESTS_QUEUE_CONTRACT_H

@@ -58,7 +58,8 @@ static inline void probe_input(struct aip_watch *watch, unsigned events)
 {
         struct probe *probe = AIP_CONTAINER_OF(watch, struct probe, input);
         (void)events;
-        ssize_t got = read(STDIN_FILENO, probe->line + probe->n, sizeof(probe->line) - 1 - probe->n);
+        size_t room = sizeof(probe->line) - 1 - probe->n;
+        ssize_t got = read(STDIN_FILENO, probe->line + probe->n, room);
         if (got <= 0)
                 exit(got == 0 ? 0 : 1);
         probe->n += (size_t)got;

@@ -1,6 +1,6 @@
 /*
- * Acknowledgements gathered into few frames: tables, and random runs against a broker that behaves as
- * RabbitMQ does, which closes the channel over a tag that is not unacknowledged.
+ * Acknowledgements gathered into few frames: tables, and random runs against a broker that
+ * behaves as RabbitMQ does, which closes the channel over a tag that is not unacknowledged.
  */
 #include "../../libaiplat/infrastructure/rabbitmq/rabbitmq_outstanding.h"
 

@@ -1,8 +1,8 @@
 /*
- * The read cache in this process's memory, for the embedded default, tests and simulations. It holds
- * at most max_bytes, counting what its own bookkeeping takes: the least recently used entries go
- * first, and an entry that alone would fill more than a quarter of it is not taken. Entries end at
- * their time to live by the loop's clock. Loop thread only.
+ * The read cache in this process's memory, for the embedded default, tests and simulations. It
+ * holds at most max_bytes, counting what its own bookkeeping takes: the least recently used
+ * entries go first, and an entry that alone would fill more than a quarter of it is not taken.
+ * Entries end at their time to live by the loop's clock. Loop thread only.
  */
 #include <aiplat/adapters.h>
 

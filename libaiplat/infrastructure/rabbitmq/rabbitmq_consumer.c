@@ -1,16 +1,16 @@
 /*
- * Consuming from RabbitMQ. The thread reads deliveries and gathers them; the loop takes what has been
- * gathered in one turn, and sends acknowledgements back the same way:
+ * Consuming from RabbitMQ. The thread reads deliveries and gathers them; the loop takes what has
+ * been gathered in one turn, and sends acknowledgements back the same way:
  *
  *     consumer thread                                loop thread
  *
  *     basic.deliver ──► [gathered] ── one post ────► on_deliveries()
  *     basic.ack     ◄── [acks]     ◄── one wake-up ── acknowledge()
  *
- * Every connection, and every call of rabbitmq_consumer_set(), begins a new generation. Deliveries and
- * acknowledgements of an older one mean nothing: the broker has put those messages back. A
- * connection that is lost, a queue that is deleted, and a channel that is closed because something
- * was held too long (consumer_timeout) are one case: connect anew, declare, go on.
+ * Every connection, and every call of rabbitmq_consumer_set(), begins a new generation.
+ * Deliveries and acknowledgements of an older one mean nothing: the broker has put those messages
+ * back. A connection that is lost, a queue that is deleted, and a channel that is closed because
+ * something was held too long (consumer_timeout) are one case: connect anew, declare, go on.
  *
  * When consuming stops, acknowledgements that are waiting go out first; closing the connection puts
  * the rest back into the queue.
@@ -158,7 +158,8 @@ void rabbitmq_consumer_acknowledge(struct rabbitmq_consumer *self,
                 rabbitmq_link_wake(&self->link);
 }
 
-/* The consumer may do anything in its callbacks; what belongs to an earlier one is not given to it. */
+/* The consumer may do anything in its callbacks; what belongs to an earlier one is not given to
+ * it. */
 static void tell_consumer(struct aip_task *task)
 {
         struct rabbitmq_consumer *self =

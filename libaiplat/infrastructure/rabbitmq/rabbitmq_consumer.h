@@ -1,6 +1,6 @@
 /*
- * The consuming half of the RabbitMQ queue: a thread with a connection of its own, which exists while
- * somebody consumes. Called by rabbitmq_queue.c, on the loop thread.
+ * The consuming half of the RabbitMQ queue: a thread with a connection of its own, which exists
+ * while somebody consumes. Called by rabbitmq_queue.c, on the loop thread.
  */
 #ifndef AIPLAT_RABBITMQ_CONSUMER_H
 #define AIPLAT_RABBITMQ_CONSUMER_H

@@ -1,7 +1,7 @@
 /*
- * One connection to the broker (see rabbitmq_link.h). Called by the publisher and the consumer, each
- * on its own thread. It must never let the password reach a log, and never wait without an end: the
- * calls that have time limits of their own are given them, the others are watched.
+ * One connection to the broker (see rabbitmq_link.h). Called by the publisher and the consumer,
+ * each on its own thread. It must never let the password reach a log, and never wait without an
+ * end: the calls that have time limits of their own are given them, the others are watched.
  */
 #include "rabbitmq_link.h"
 
@@ -32,12 +32,13 @@
 #define CONNECTION_CHANNELS 8
 
 /*
- * How often the broker may deliver one message again before it drops it. A count is added each time
- * a consumer goes away with the message unacknowledged; this program never hands one back by nack,
- * so a message that reaches the limit stands for a worker that dies on it, or a network that flaps.
- * Dropping it ends the loop and loses no job: the job is still QUEUED in the store, and every worker
- * also claims from the store what has been due for a while. RabbitMQ 3.10 has no limit by default,
- * 4.0 this one. It is an argument of the queue: to change it, the queue must be made anew.
+ * How often the broker may deliver one message again before it drops it. A count is added each
+ * time a consumer goes away with the message unacknowledged; this program never hands one back by
+ * nack, so a message that reaches the limit stands for a worker that dies on it, or a network
+ * that flaps. Dropping it ends the loop and loses no job: the job is still QUEUED in the store,
+ * and every worker also claims from the store what has been due for a while. RabbitMQ 3.10 has no
+ * limit by default, 4.0 this one. It is an argument of the queue: to change it, the queue must be
+ * made anew.
  */
 #define DELIVERY_LIMIT 20
 

@@ -1,11 +1,11 @@
 /*
- * One connection to the broker and the thread around it: what the publisher and the consumer have in
- * common. librabbitmq blocks and is not thread-safe, so all of it happens on the link's own thread;
- * other threads may wake it, stop it, and cut its socket when it is stuck in a call.
+ * One connection to the broker and the thread around it: what the publisher and the consumer have
+ * in common. librabbitmq blocks and is not thread-safe, so all of it happens on the link's own
+ * thread; other threads may wake it, stop it, and cut its socket when it is stuck in a call.
  *
  * Known traps of librabbitmq 0.11 that this file is built around:
  *  - a send to a frozen broker never returns, whatever the heartbeat: rabbitmq_link_watch() breaks
- *    the socket (by a duplicate of the descriptor, since the library may close its own at any time);
+ *    the socket (by a duplicate of the descriptor: the library may close its own at any time);
  *  - heartbeats are sent and checked only inside library calls: rabbitmq_link_poll() wakes up at
  *    least every second and the owner then calls rabbitmq_link_read();
  *  - decoded frames live in pools that grow until released: read releases what was read before.

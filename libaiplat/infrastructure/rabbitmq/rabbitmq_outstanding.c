@@ -67,7 +67,8 @@ static size_t take_front(struct rabbitmq_outstanding *outstanding, const uint64_
         size_t used = 0;
         *ret_last = 0;
         while (outstanding->first < outstanding->end) {
-                const struct rabbitmq_outstanding_tag *front = &outstanding->tags[outstanding->first];
+                const struct rabbitmq_outstanding_tag *front;
+                front = &outstanding->tags[outstanding->first];
                 while (used < n && tags[used] < front->tag)
                         used++;
                 int is_named = used < n && tags[used] == front->tag;

@@ -1,6 +1,6 @@
 /*
- * Publishing to RabbitMQ. A message is a copy of what the caller asked for, so that the operation can
- * end at its deadline on the loop, whatever the thread, the socket and the broker are doing:
+ * Publishing to RabbitMQ. A message is a copy of what the caller asked for, so that the operation
+ * can end at its deadline on the loop, whatever the thread, the socket and the broker are doing:
  *
  *     loop thread                                publisher thread
  *
@@ -34,7 +34,7 @@
 #define NAME_MAX_BYTES      255 /* an AMQP short string */
 #define TAG_TEXT_BYTES      24
 #define PERSISTENT          2
-#define TOO_SLOW            "the broker confirms too slowly" /* why a message waits on a good link */
+#define TOO_SLOW            "the broker confirms too slowly" /* when the link is up */
 
 AIP_STATIC_ASSERT(WINDOW <= RING, "every unconfirmed message has its place in the ring");
 
@@ -147,7 +147,8 @@ static int check_publish(struct rabbitmq_publisher *publisher, const struct aip_
         if (publish->message_id.n > NAME_MAX_BYTES ||
             aip_str_of(publish->routing_key).n > NAME_MAX_BYTES)
                 return aip_error_set(err, AIP_EINVAL,
-                                     "routing key and message id may have %d bytes", NAME_MAX_BYTES);
+                                     "routing key and message id may have %d bytes",
+                                     NAME_MAX_BYTES);
         if (publisher->n_messages >= MESSAGES_MAX)
                 return aip_error_set(err, AIP_ELIMIT, "%d messages wait for RabbitMQ already",
                                      MESSAGES_MAX);

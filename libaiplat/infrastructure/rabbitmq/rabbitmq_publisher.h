@@ -24,7 +24,8 @@ struct rabbitmq_publisher_options {
 int rabbitmq_publisher_new(const struct rabbitmq_publisher_options *options,
                            struct rabbitmq_publisher **ret_publisher, aip_error **err);
 void rabbitmq_publisher_publish(struct rabbitmq_publisher *publisher, struct aip_publish *publish);
-/* Whether a message published now would be confirmed soon, as far as is known; the reason if not. */
+/* Whether a message published now would be confirmed soon, as far as is known; the reason if not.
+ * */
 int rabbitmq_publisher_check(struct rabbitmq_publisher *publisher, aip_error **err);
 /* Break a send that hangs; to be called every second or so. */
 void rabbitmq_publisher_watch(struct rabbitmq_publisher *publisher, int64_t limit_ms);

@@ -1,7 +1,8 @@
 /*
- * The message queue on RabbitMQ: puts the publishing and the consuming half together behind the port
- * (ports/queue.h). They have a thread and a connection each, because a broker that blocks a publisher
- * stops reading its connection, acknowledgements included. Loop thread only; nothing here blocks.
+ * The message queue on RabbitMQ: puts the publishing and the consuming half together behind the
+ * port (ports/queue.h). They have a thread and a connection each, because a broker that blocks a
+ * publisher stops reading its connection, acknowledgements included. Loop thread only; nothing
+ * here blocks.
  *
  * A timer looks every second whether a thread hangs in a call of librabbitmq and breaks its socket
  * then. Closing: operations end at once, the threads as soon as they can, the object after them.

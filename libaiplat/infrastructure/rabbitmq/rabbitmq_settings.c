@@ -1,6 +1,6 @@
 /*
- * Parses RABBITMQ_URL (see rabbitmq_settings.h). Called by the constructor of the queue. It must never
- * put the URL, which holds the password, into an error.
+ * Parses RABBITMQ_URL (see rabbitmq_settings.h). Called by the constructor of the queue. It must
+ * never put the URL, which holds the password, into an error.
  */
 #include "rabbitmq_settings.h"
 
@@ -75,7 +75,8 @@ static int parse_url(struct rabbitmq_settings *settings, aip_error **err)
                 return aip_error_set(err, AIP_EINVAL,
                                      "not a RabbitMQ URL; it looks like "
                                      "amqp://user:password@host:5672/vhost");
-        /* "amqp://host/" means the default vhost to everybody but the letter of the URL's grammar. */
+        /* "amqp://host/" means the default vhost to everybody but the letter of the URL's grammar.
+         * */
         if (settings->server.vhost[0] == '\0')
                 settings->server.vhost = (char *)"/";
         return options ? parse_options(settings, options, err) : 0;

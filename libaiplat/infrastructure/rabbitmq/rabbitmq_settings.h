@@ -1,7 +1,7 @@
 /*
- * Where the broker is and what is declared there: the parsed RABBITMQ_URL and the names of queue and
- * exchange. Made once by the constructor, then read by both broker threads. The password in it is
- * given to the broker and to nobody else: no log, no error.
+ * Where the broker is and what is declared there: the parsed RABBITMQ_URL and the names of queue
+ * and exchange. Made once by the constructor, then read by both broker threads. The password in
+ * it is given to the broker and to nobody else: no log, no error.
  *
  *     amqp[s]://[user[:password]@]host[:port][/vhost][?option=value&…]
  *

@@ -1,15 +1,16 @@
 /*
- * The read cache on Redis, over the asynchronous API of hiredis on the loop. Redis may vanish, freeze
- * or forget at any moment and costs only speed: while there is no connection a get fails at once and
- * a put is dropped; a command that is not answered in time fails, and the connection with it.
+ * The read cache on Redis, over the asynchronous API of hiredis on the loop. Redis may vanish,
+ * freeze or forget at any moment and costs only speed: while there is no connection a get fails
+ * at once and a put is dropped; a command that is not answered in time fails, and the connection
+ * with it.
  *
  *                  ┌──────────────────────────── back-off, 0.1–5 s ◄───────────────┐
  *                  ▼                                                               │
  *     DOWN ── look the host up ──► CONNECTING ── AUTH, SELECT, PING answered ──► READY
  *                                      └── refused, or CONNECT_TIMEOUT_MS ── DOWN ─┘
  *
- * Commands are pipelined: whatever is asked in one turn of the loop leaves in one write. Loop thread
- * only, except for the look-up of the host's name (redis_resolver.h).
+ * Commands are pipelined: whatever is asked in one turn of the loop leaves in one write. Loop
+ * thread only, except for the look-up of the host's name (redis_resolver.h).
  */
 #include <aiplat/adapters.h>
 
@@ -26,7 +27,7 @@
 #define COMMAND_TIMEOUT_MS 200
 #define BACKOFF_MIN_MS     100
 #define BACKOFF_MAX_MS     5000
-#define COMMANDS_MAX       1000               /* unanswered; beyond, gets fail and puts are dropped */
+#define COMMANDS_MAX       1000               /* unanswered; beyond, gets fail, puts go */
 #define PENDING_MAX_BYTES  ((size_t)16 << 20) /* of values on their way */
 #define REASON_BYTES       200
 
@@ -237,7 +238,7 @@ static int read_value(struct aip_cache_get *get, const redisReply *reply, aip_er
                 return 0;
         }
         if (reply->type != REDIS_REPLY_STRING)
-                return aip_error_set(err, AIP_EPROTOCOL, "Redis answered something else than a text");
+                return aip_error_set(err, AIP_EPROTOCOL, "Redis did not answer with a text");
         int r = aip_buf_append(&get->ret_value, aip_str_make(reply->str, (size_t)reply->len));
         if (r == AIP_ENOMEM)
                 return aip_error_set_nomem(err);

@@ -14,7 +14,8 @@ static unsigned count(const struct addrinfo *found)
         return n;
 }
 
-/* The n-th address, IPv4 before IPv6: a "localhost" that is both is more often served on the former. */
+/* The n-th address, IPv4 before IPv6: a "localhost" that is both is more often served on the
+ * former. */
 static const struct addrinfo *pick(const struct addrinfo *found, unsigned n)
 {
         const struct addrinfo *one;

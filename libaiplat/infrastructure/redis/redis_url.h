@@ -1,6 +1,6 @@
 /*
- * Where the Redis server is: a parsed REDIS_URL. Called by the constructor of the cache. The password
- * in it goes to the server and nowhere else.
+ * Where the Redis server is: a parsed REDIS_URL. Called by the constructor of the cache. The
+ * password in it goes to the server and nowhere else.
  *
  *     redis://[[user]:password@]host[:port][/database]
  */
