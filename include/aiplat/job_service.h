@@ -35,13 +35,16 @@ struct aip_job_service_options {
 
 AIP_API int aip_job_service_new(const struct aip_job_service_options *options,
                                 aip_job_service **ret_service, aip_error **err);
-/* Waiting reads end with AIP_ECANCELLED at once; other operations must have ended before. */
+/* Waiting reads end at once, with AIP_ECANCELLED or, where the store was just being asked, with the
+ * job as it stands. */
 AIP_API void aip_job_service_end_waits(aip_job_service *service);
+/* All operations must have ended before. Accepts NULL. */
 AIP_API void aip_job_service_free(aip_job_service *service);
 
 /*
- * Accept a job. Errors: AIP_EINVAL (the field is named), AIP_ENOTFOUND (an unknown or inactive
- * configuration, or an unknown template or a variable it needs: named), AIP_ECONFLICT (the
+ * Accept a job. Errors: AIP_EINVAL (the field is named; so is every variable that the template needs
+ * and that is missing), AIP_ENOTFOUND (an unknown or inactive configuration, an unknown template or
+ * graph: named), AIP_ECONFLICT (the
  * idempotency key was used with another request), AIP_EUNAVAILABLE, AIP_ELIMIT. On success the job is
  * durable. After AIP_EUNAVAILABLE or AIP_ETIMEOUT it may or may not be: send it again with the same
  * idempotency key.

@@ -4,7 +4,8 @@
  * handed to the outbox relay; ended jobs are answered from the cache.
  *
  * Waiting for a job: read it; when it has not ended, sleep until the store's watcher says that it
- * has, or a second has passed (a hint may get lost with a connection), and read it again.
+ * has, or a second has passed (a hint may get lost with a connection), and read it again. A hint that
+ * comes while the job is being read makes it read once more, as the answer may be the older of both.
  */
 #include <aiplat/job_service.h>
 
@@ -17,8 +18,12 @@
 #define WAIT_MAX_MS 3600000
 #define DELAY_MAX_MS (366LL * 24 * 3600 * 1000) /* a job may be made to wait for a year */
 
-enum read_state { READ_FETCHING, READ_WAITING, READ_OVER };
-
+enum read_state {
+        READ_FETCHING,
+        READ_FETCHING_HINTED, /* the job has ended since the store was asked */
+        READ_WAITING,
+        READ_OVER
+};
 
 struct aip_job_service {
         struct aip_loop loop;
@@ -30,7 +35,7 @@ struct aip_job_service {
         int32_t cache_ttl_s;
         struct aip_id_source ids;
         struct aip_store_watcher watcher;
-        struct aip_job_read *waiters[WAITER_BUCKETS]; /* asleep, by job id */
+        struct aip_job_read *waiters[WAITER_BUCKETS]; /* reads that may wait, by job id */
 };
 
 /* ── submit ──────────────────────────────────────────────────────────────────────────────────── */
@@ -52,7 +57,7 @@ static int check_variables(const aip_prompt_template *template, struct aip_str v
                            aip_error **err)
 {
         _cleanup_(aip_value_unref_p) aip_value *variables = NULL;
-        _cleanup_(aip_buf_deinit) struct aip_buf missing = AIP_BUF_INIT(4096);
+        _cleanup_(aip_buf_deinit) struct aip_buf missing = AIP_BUF_INIT(2 * AIP_TEMPLATE_MAX_BYTES);
         const struct aip_template_variable *wanted;
         size_t n = aip_prompt_template_variables(template, &wanted);
         int r;
@@ -66,7 +71,7 @@ static int check_variables(const aip_prompt_template *template, struct aip_str v
                         continue;
                 r = aip_buf_printf(&missing, "%s%.*s", missing.n ? ", " : "",
                                    (int)wanted[i].name.n, wanted[i].name.p);
-                if (r == AIP_ENOMEM)
+                if (r < 0)
                         return aip_error_set_nomem(err);
         }
         if (missing.n == 0)
@@ -160,22 +165,17 @@ static void created(struct aip_op *op)
         struct aip_job_create *create = &submit->create;
         aip_error *err = AIP_TAKE(op->err);
 
+        if (!err && create->ret_outcome == AIP_CREATE_KEY_REUSED)
+                aip_error_set(&err, AIP_ECONFLICT,
+                              "Idempotency-Key: already used with a different request");
         if (err) {
                 submit_end(submit, err);
                 return;
         }
-        switch (create->ret_outcome) {
-        case AIP_CREATE_CREATED:
+        if (create->ret_outcome == AIP_CREATE_CREATED)
                 aip_outbox_relay_push(submit->service->relay, &create->ret_transition);
-                break;
-        case AIP_CREATE_REPLAYED:
+        else
                 submit->ret_is_replay = 1;
-                break;
-        case AIP_CREATE_KEY_REUSED:
-                aip_error_set(&err, AIP_ECONFLICT,
-                              "Idempotency-Key: already used with a different request");
-                break;
-        }
         submit->ret_job_id = create->ret_job_id;
         submit->ret_status = create->ret_status;
         submit_end(submit, err);
@@ -215,7 +215,6 @@ static void waiter_add(struct aip_job_read *read)
         if (*bucket)
                 (*bucket)->previous_waiter = read;
         *bucket = read;
-        read->state = READ_WAITING;
 }
 
 static void waiter_remove(struct aip_job_read *read)
@@ -227,11 +226,13 @@ static void waiter_remove(struct aip_job_read *read)
         else
                 *bucket_of(read->service, &read->id) = read->next_waiter;
         read->next_waiter = read->previous_waiter = NULL;
-        aip_timer_clear(read->service->loop, &read->timer);
 }
 
 static void read_end(struct aip_job_read *read, aip_error *err)
 {
+        if (read->wait_ms > 0)
+                waiter_remove(read);
+        aip_timer_clear(read->service->loop, &read->timer);
         read->state = READ_OVER;
         aip_op_finish(read->service->loop, &read->op, err);
 }
@@ -242,6 +243,7 @@ static void read_fetch(struct aip_job_read *read)
 {
         struct aip_job_service *s = read->service;
 
+        aip_timer_clear(s->loop, &read->timer);
         read->state = READ_FETCHING;
         read->fetch = (struct aip_job_fetch){.op = {.done = read_fetched}, .id = read->id};
         read->fetch.op.deadline_ms = read->op.deadline_ms;
@@ -250,10 +252,7 @@ static void read_fetch(struct aip_job_read *read)
 
 static void read_again(struct aip_timer *timer)
 {
-        struct aip_job_read *read = AIP_CONTAINER_OF(timer, struct aip_job_read, timer);
-
-        waiter_remove(read);
-        read_fetch(read);
+        read_fetch(AIP_CONTAINER_OF(timer, struct aip_job_read, timer));
 }
 
 static void read_fetched(struct aip_op *op)
@@ -270,7 +269,11 @@ static void read_fetched(struct aip_op *op)
                 return;
         }
         aip_job_free(job);
-        waiter_add(read);
+        if (read->state == READ_FETCHING_HINTED) {
+                read_fetch(read);
+                return;
+        }
+        read->state = READ_WAITING;
         aip_timer_set(s->loop, &read->timer, AIP_MIN(left_ms, (int64_t)WAIT_RECHECK_MS));
 }
 
@@ -282,7 +285,17 @@ void aip_job_service_read(aip_job_service *s, struct aip_job_read *read)
         read->ret_job = NULL;
         read->timer = (struct aip_timer){.fire = read_again};
         read->wait_until_ms = aip_now_ms(s->loop) + AIP_MAX(wait_ms, (int64_t)0);
+        if (wait_ms > 0)
+                waiter_add(read);
         read_fetch(read);
+}
+
+static void read_hinted(struct aip_job_read *read)
+{
+        if (read->state == READ_WAITING)
+                read_fetch(read);
+        else if (read->state == READ_FETCHING)
+                read->state = READ_FETCHING_HINTED;
 }
 
 static void jobs_ended(struct aip_store_watcher *watcher, const struct aip_id *ids, size_t n)
@@ -295,7 +308,7 @@ static void jobs_ended(struct aip_store_watcher *watcher, const struct aip_id *i
                 for (; read; read = next) {
                         next = read->next_waiter;
                         if (aip_id_equal(&read->id, &ids[i]))
-                                read_again(&read->timer);
+                                read_hinted(read);
                 }
         }
 }
@@ -312,11 +325,14 @@ static void for_all_waiters(struct aip_job_service *s, void (*call)(struct aip_j
         }
 }
 
+/* A sleep ends now, a read that is under way with what it answers. */
 static void end_wait(struct aip_job_read *read)
 {
         aip_error *err = NULL;
 
-        waiter_remove(read);
+        read->wait_until_ms = 0;
+        if (read->state != READ_WAITING)
+                return;
         aip_error_set(&err, AIP_ECANCELLED, "the wait was given up");
         read_end(read, err);
 }
@@ -395,10 +411,8 @@ void aip_job_service_view(aip_job_service *s, struct aip_job_view *view)
 
 void aip_job_service_view_cancel(struct aip_job_view *view)
 {
-        /* Only a sleep can be cut short; a read that is under way ends by itself soon. */
-        view->wait_ms = 0;
-        view->read.wait_until_ms = 0;
-        if (view->read.state == READ_WAITING)
+        view->wait_ms = 0; /* where the cache is being asked: the store is asked once, then */
+        if (view->read.state != READ_OVER)
                 end_wait(&view->read);
 }
 
