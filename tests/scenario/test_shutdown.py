@@ -80,3 +80,16 @@ def test_ctrl_c_is_orderly_too(dev):
     dev.start()
     dev.programs[0].signal(signal.SIGINT)
     assert dev.programs[0].wait(5) == 0
+
+
+@pytest.mark.parametrize("which", ["postgres", "rabbitmq", "redis"])
+@pytest.mark.parametrize("how", ["kill9", "freeze"])
+def test_servers_that_are_away_hold_nobody_back(served, which, how):
+    served.start()
+    served.api.run("all are up")
+    getattr(served.servers[which], how)()
+    time.sleep(0.5)
+    for program in served.programs:
+        program.term()
+    codes = [program.wait(15) for program in served.programs]
+    assert codes[0] in (0, 75) and codes[1] in (0, 75)

@@ -11,6 +11,8 @@ import signal
 import subprocess
 import time
 
+import servers
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BINARIES = {"aiplat-gateway": "bin/gateway/aiplat-gateway",
             "aiplat-worker": "bin/worker/aiplat-worker", "aiplatctl": "bin/aiplatctl/aiplatctl"}
@@ -55,7 +57,7 @@ class Program:
         self.started_at = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self.command], stdin=subprocess.DEVNULL,
+                [*servers.dies_with_us("KILL"), *self.command], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=self.folder,
                 env=environment(self.settings, self.folder))
         return self

@@ -27,6 +27,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -101,6 +102,14 @@ def wait_for(what, ready, timeout=START_TIMEOUT, pause=0.02):
         time.sleep(pause)
 
 
+def dies_with_us(signal_name):
+    """What goes before a command so that it ends even if we are killed.  The kernel means the
+    thread that started it, not the process: nothing, then, for a passing thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    return ["setpriv", "--pdeathsig", signal_name]
+
+
 class Server:
     """What all servers share.  start() is spawn() and wait_ready(), which callers with several
     servers call apart so that the servers start side by side."""
@@ -136,11 +145,11 @@ class Server:
     # -- life -------------------------------------------------------------------------------
 
     def launch(self, command, log):
-        """Starts a child that ends with us, even if we are killed, and outlives our Ctrl-C."""
+        """Starts a child in a session of its own, out of reach of our terminal's Ctrl-C."""
         with open(log, "ab") as out:
             return subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *command], stdin=subprocess.DEVNULL, stdout=out,
-                stderr=out, cwd=self.folder, env=self.environment(), start_new_session=True)
+                [*dies_with_us("TERM"), *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                cwd=self.folder, env=self.environment(), start_new_session=True)
 
     def spawn(self):
         self.process = self.launch(self.command(), self.log)
@@ -267,9 +276,9 @@ class Postgres(Server):
         return ["setpriv", "--reuid", self.user, "--regid", self.user, "--init-groups", *command]
 
     def command(self):
-        # setpriv clears the parent-death signal when it changes user: set it again behind that.
+        # A change of user clears the death signal: it is set again behind that.
         postgres = [self.binary / "postgres", "-D", self.data]
-        return self.as_user(["setpriv", "--pdeathsig", "INT", *postgres])
+        return self.as_user([*dies_with_us("INT"), *postgres])
 
     def answers(self):
         ask = [self.binary / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
@@ -285,13 +294,15 @@ class Postgres(Server):
 
     def sql(self, text, database="postgres"):
         """Runs SQL in psql; returns the rows as lists of strings."""
+        # Values may hold any text, so fields and rows are parted by ASCII's own separators.
         done = subprocess.run(
-            ["psql", "-X", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", "-d",
-             self.url(database), "-f", "-"], input=text, capture_output=True, text=True,
+            ["psql", "-X", "-q", "-A", "-t", "-F", "\x1f", "-R", "\x1e", "-v", "ON_ERROR_STOP=1",
+             "-d", self.url(database), "-f", "-"], input=text, capture_output=True, text=True,
             check=False)
         if done.returncode != 0:
             raise ServerError(f"psql: {done.stderr.strip()}")
-        return [line.split("\x1f") for line in done.stdout.splitlines()]
+        rows = done.stdout.removesuffix("\n")
+        return [row.split("\x1f") for row in rows.split("\x1e")] if rows else []
 
     def create_database(self):
         """An empty database of its own for one test; returns its name."""
