@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../program/program.h"
 #include "command.h"
 
 #define DEFAULT_URL "http://127.0.0.1:8000"
@@ -118,6 +119,7 @@ static int run_command(const struct command *command, int n_words, int argc, cha
 
 int main(int argc, char **argv)
 {
+        program_open_standard_streams();
         if (argc < 2) {
                 print_help(stderr);
                 return EXIT_USAGE;

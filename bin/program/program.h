@@ -18,6 +18,12 @@ enum program_exit {
         EXIT_TIMED_OUT = 75    /* not over in the time given */
 };
 
+/*
+ * First of all: give the standard streams we were started without to /dev/null. Otherwise the next
+ * file we open, the database say, would get the number of standard output or error.
+ */
+void program_open_standard_streams(void);
+
 #define PROGRAM_OVERRIDES_MAX 32
 
 /* Settings named on the command line, as NAME=value, for aip_settings_load(). */

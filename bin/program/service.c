@@ -90,6 +90,7 @@ int service_main(const struct service *service, int argc, char **argv)
         aip_settings *settings = NULL;
         int code;
 
+        program_open_standard_streams();
         argp_program_version_hook = print_version;
         argp_err_exit_status = EXIT_USAGE;
         argp_parse(&argp, argc, argv, 0, NULL, &overrides);

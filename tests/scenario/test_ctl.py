@@ -1,8 +1,10 @@
 """aiplatctl as an operator types it."""
 
 import json
+import subprocess
 import time
 
+import programs
 import pytest
 
 
@@ -22,6 +24,17 @@ def test_run_that_fails_exits_otherwise(dev, model_server):
     done = dev.ctl("run", "hello")
     assert done.returncode not in (0, -6, -11)
     assert "401" in done.stderr and not done.stdout
+
+
+def test_run_without_standard_streams(dev):
+    """Nothing opened later may take their numbers: the log would be written into the database."""
+    settings = {**dev.settings, "OPENAI_API_KEY": None, "ANTHROPIC_API_KEY": None}
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", programs.binary("aiplatctl"), "run", "hello"],
+        cwd=dev.folder, env=programs.environment(settings, dev.folder), timeout=30, check=False)
+    assert done.returncode == 0
+    assert dev.sql("PRAGMA integrity_check") == [["ok"]]
+    assert dev.sql("SELECT status FROM jobs") == [["COMPLETED"]]
 
 
 def test_a_job_from_submit_to_status(site):
