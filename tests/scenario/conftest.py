@@ -220,6 +220,12 @@ class ServedSite(Site):
         with amqp.Connection(self.rabbitmq.url()) as connection:
             return connection.queue_depth(self.queue)[0]
 
+    def let_queue_settle(self):
+        """Waits until RabbitMQ has the queue itself on disk.  It writes the names of quorum queues
+        half a second after the last change (3.10); one that loses its broker sooner comes back
+        without a leader and stays dead, whoever its clients are."""
+        time.sleep(2)
+
     def listen(self):
         """A connection that hears every domain event from now on; the caller closes it."""
         connection = amqp.Connection(self.rabbitmq.url())

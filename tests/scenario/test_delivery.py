@@ -76,6 +76,7 @@ def test_postgres_is_killed_and_started_again(served, folder, size):
 
 def test_rabbitmq_is_killed_and_started_again(served, folder, size):
     start(served)
+    served.let_queue_settle()
     # Whoever listens loses events with the broker: only the jobs are checked.
     log = folder / "load.jsonl"
 

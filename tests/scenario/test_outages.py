@@ -82,6 +82,8 @@ def test_rabbitmq_down_from_the_start(served):
 def test_rabbitmq_fails_midway(served, how):
     served.start()
     served.workers(1)
+    served.api.run("first")
+    served.let_queue_settle()
     ids = [served.api.submit(f"before {number}") for number in range(20)]
     getattr(served.rabbitmq, how)()
     ids += [served.api.submit(f"during {number}") for number in range(20)]
