@@ -12,6 +12,7 @@
 
 #define RECONCILE_MS  5000
 #define RELOAD_MS     500 /* after a load that failed */
+#define STORE_WAIT_MS 3000
 #define INVALID_BYTES 16384
 
 struct aip_catalog_service {
@@ -133,6 +134,7 @@ static void start_load(struct aip_catalog_service *s)
         s->on_next_load = (struct aip_op_queue){0};
         aip_timer_clear(s->loop, &s->timer);
         s->load = (struct aip_catalog_load){.op = {.done = load_done}};
+        s->load.op.deadline_ms = aip_now_ms(s->loop) + STORE_WAIT_MS;
         aip_buf_init(&s->load.ret_invalid, INVALID_BYTES);
         s->catalog.ops->load(s->catalog.self, &s->load);
 }
@@ -164,6 +166,7 @@ static void reconcile(struct aip_timer *timer)
                 return;
         s->is_asking_revision = 1;
         s->revision_op = (struct aip_op){.done = revision_done};
+        s->revision_op.deadline_ms = aip_now_ms(s->loop) + STORE_WAIT_MS;
         s->catalog.ops->revision(s->catalog.self, &s->revision_op, &s->revision);
 }
 

@@ -24,6 +24,7 @@
 #define EVENT_MAX_BYTES  1024
 #define PUBLISHES_MAX    (1 + AIP_JOB_EVENTS_PER_TRANSITION)
 #define PUBLISH_WAIT_MS  5000
+#define STORE_WAIT_MS    3000
 
 struct entry;
 
@@ -185,6 +186,7 @@ static void start_forget(struct aip_outbox_relay *r)
         memmove(r->to_forget, r->to_forget + n, r->n_to_forget * sizeof(*r->to_forget));
         r->n_forgetting = n;
         r->forget_op = (struct aip_op){.done = forget_done};
+        r->forget_op.deadline_ms = aip_now_ms(r->loop) + STORE_WAIT_MS;
         r->jobs.ops->forget(r->jobs.self, &r->forget_op, r->forgetting, n);
 }
 
@@ -362,6 +364,7 @@ static void chore_start(struct aip_timer *timer)
         c->chores = (struct aip_chores){.op = {.done = chore_done}, .ret_next_ms = -1};
         c->chores.limit = c->needs_queue ? SWEEP_BATCH : CHORE_BATCH;
         c->chores.min_age_ms = r->sweep_age_ms;
+        c->chores.op.deadline_ms = aip_now_ms(r->loop) + STORE_WAIT_MS;
         c->ask(r->jobs.self, &c->chores);
 }
 

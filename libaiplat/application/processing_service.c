@@ -25,7 +25,10 @@
 #define CLAIM_RETRY_MS     500
 #define IDLE_LOOK_MS       1000 /* between looks into the store while idle */
 #define OVERDUE_MS         5000 /* with a broker at hand, a due job is given so long to come by message */
-#define HEARTBEAT_DEADLINE_MS 5000
+/* How long the store may take. Short of the lease, and such that a worker whose store is away still
+ * leaves within seconds. */
+#define STORE_WAIT_MS      3000
+#define LEAVE_WAIT_MS      2000
 #define CATALOG_WAIT_MS    200  /* then again; bounds what a close at that moment has to wait */
 
 struct aip_processing_service {
@@ -201,6 +204,7 @@ static void send_claim(struct aip_processing_service *s, size_t n_ids, int64_t m
         s->is_claiming = 1;
         aip_timer_clear(s->loop, &s->look_timer);
         s->claim = (struct aip_job_claim){.op = {.done = claim_done}};
+        s->claim.op.deadline_ms = aip_now_ms(s->loop) + STORE_WAIT_MS;
         s->claim.session = s->session;
         s->claim.lease_ms = s->lease_ms;
         s->claim.ids = s->claim_ids;
@@ -297,6 +301,8 @@ static void send_release(struct aip_processing_service *s, int is_leaving)
 {
         s->is_releasing = 1;
         s->release = (struct aip_release){.op = {.done = release_done}, .session = s->session};
+        s->release.op.deadline_ms =
+                aip_now_ms(s->loop) + (is_leaving ? LEAVE_WAIT_MS : STORE_WAIT_MS);
         s->release.fences = s->unknown;
         s->release.n_fences = is_leaving ? 0 : s->n_unknown;
         s->release.is_leaving = is_leaving;
@@ -396,7 +402,7 @@ static void beat(struct aip_timer *timer)
         }
         s->is_beating = 1;
         s->heartbeat = (struct aip_heartbeat){.op = {.done = heartbeat_done}};
-        s->heartbeat.op.deadline_ms = aip_now_ms(s->loop) + HEARTBEAT_DEADLINE_MS;
+        s->heartbeat.op.deadline_ms = aip_now_ms(s->loop) + STORE_WAIT_MS;
         s->heartbeat.session = s->session;
         s->heartbeat.lease_ms = s->lease_ms;
         s->heartbeat.running = s->fences;

@@ -289,11 +289,16 @@ static void close_parts(struct aip_runtime *r)
 {
         int is_draining = begin_close(r, PART_GATEWAY, r->drain_until_ms);
 
-        /* The gateway and the worker drain side by side, the rest goes one by one. */
+        /* Gateway and worker drain side by side, then so do the services, then the servers' adapters go
+         * one by one. */
         is_draining |= begin_close(r, PART_WORKER, r->drain_until_ms);
         if (is_draining || r->is_migrating)
                 return;
-        for (enum part part = PART_RELAY; part < N_PARTS; part++)
+        is_draining = begin_close(r, PART_RELAY, aip_now_ms(r->loop) + CLOSE_WAIT_MS);
+        is_draining |= begin_close(r, PART_CATALOG, aip_now_ms(r->loop) + CLOSE_WAIT_MS);
+        if (is_draining)
+                return;
+        for (enum part part = PART_QUEUE; part < N_PARTS; part++)
                 if (begin_close(r, part, aip_now_ms(r->loop) + CLOSE_WAIT_MS))
                         return;
         aip_uv_loop_stop(r->uv);
