@@ -46,7 +46,7 @@ void store_contract_outbox_tells_every_transition(struct store_fixture *f)
                 } else {
                         cr_assert_str_eq(t->error_code, "");
                 }
-                cr_assert_eq(t->is_runnable, t->kind == AIP_TRANSITION_CREATED);
+                cr_assert_eq(t->is_runnable, 0, "nobody needs a task for what has ended");
         }
         free(rows);
         aip_job_free(a);
@@ -77,6 +77,20 @@ void store_contract_sweep_touches_and_forget_removes(struct store_fixture *f)
         free(rows);
         cr_assert_eq(forget_all(f), 2);
         cr_assert_eq(forget_all(f), 0);
+}
+
+void store_contract_sweep_wants_tasks_for_waiting_jobs_only(struct store_fixture *f)
+{
+        struct aip_id waiting = job_create(f, "waiting", 0), taken = job_create(f, "taken", 0);
+        aip_job *job = job_claim(f, next_id(f), taken, LEASE_LONG_MS);
+        struct aip_transition *rows = NULL;
+        size_t n = do_chore(f, CHORE_SWEEP, 10, 0, &rows, NULL);
+
+        cr_assert_eq(n, 3);
+        for (size_t i = 0; i < n; i++)
+                cr_assert_eq(rows[i].is_runnable, aip_id_equal(&rows[i].job_id, &waiting));
+        free(rows);
+        aip_job_free(job);
 }
 
 void store_contract_promote_tells_delayed_jobs_once(struct store_fixture *f)

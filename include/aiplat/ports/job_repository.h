@@ -192,7 +192,9 @@ struct aip_job_repository_ops {
         void (*promote)(void *self, struct aip_chores *chores);
         /* Jobs of sessions whose lease expired: aip_job_lose_worker. Ends the sessions. */
         void (*recover)(void *self, struct aip_chores *chores);
-        /* Outbox rows that nobody touched for min_age_ms: touched, returned, not removed. */
+        /* Outbox rows that nobody touched for min_age_ms: touched, returned, not removed. They are runnable
+         * only while their job is QUEUED: a task that a worker has found without its message is not
+         * published any more, so that the outbox drains even where the queue takes nothing. */
         void (*sweep)(void *self, struct aip_chores *chores);
         /* Remove published rows; unknown ids are ignored. `op` owns nothing of `outbox_ids`. */
         void (*forget)(void *self, struct aip_op *op, const int64_t *outbox_ids, size_t n);

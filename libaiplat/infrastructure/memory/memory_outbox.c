@@ -69,6 +69,13 @@ static struct memory_outbox_row *stalest(const struct memory_store *store, int64
         return NULL;
 }
 
+static int is_queued(const struct memory_store *store, const struct aip_id *id)
+{
+        const struct memory_job *job = aip_memory_job_find(store, id);
+
+        return job && aip_job_fields(job->job)->status == AIP_JOB_QUEUED;
+}
+
 static int run_sweep(struct memory_store *store, struct aip_op *op, aip_error **err)
 {
         struct aip_chores *chores = AIP_CONTAINER_OF(op, struct aip_chores, op);
@@ -84,6 +91,7 @@ static int run_sweep(struct memory_store *store, struct aip_op *op, aip_error **
                         break;
                 touch(store, row);
                 found[n] = row->transition;
+                found[n].is_runnable &= is_queued(store, &row->transition.job_id);
         }
         chores->ret_transitions = found;
         chores->ret_n = n;

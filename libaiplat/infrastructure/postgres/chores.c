@@ -160,7 +160,8 @@ static const struct pg_statement sweep_statement = {
         "ORDER BY o.touched_at LIMIT $2::bigint FOR UPDATE SKIP LOCKED), "
         "touched AS (UPDATE outbox o SET touched_at = now() FROM held h WHERE o.id = h.id "
         "RETURNING o.*) "
-        "SELECT id, job_id, version, at, kind, from_status, to_status, attempt, is_runnable, "
+        "SELECT id, job_id, version, at, kind, from_status, to_status, attempt, is_runnable AND "
+        "EXISTS (SELECT FROM jobs j WHERE j.id = job_id AND j.status = 'QUEUED') AS is_runnable, "
         "error_code FROM touched ORDER BY id",
 };
 

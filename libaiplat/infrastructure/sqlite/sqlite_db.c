@@ -91,7 +91,10 @@ static const char *const texts[SQL_COUNT] = {
         [SQL_OUTBOX_INSERT] = "INSERT INTO outbox (job_id, version, kind, from_status, to_status, "
                               "attempt, is_runnable, error_code, at, touched_at) "
                               "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        [SQL_OUTBOX_STALE] = "SELECT " OUTBOX_COLUMNS "FROM outbox WHERE touched_at <= ?1 "
+        [SQL_OUTBOX_STALE] = "SELECT id, job_id, version, kind, from_status, to_status, attempt, "
+                             "is_runnable AND EXISTS (SELECT 1 FROM jobs j WHERE j.id = job_id "
+                             "AND j.status = 'QUEUED'), error_code, at "
+                             "FROM outbox WHERE touched_at <= ?1 "
                              "ORDER BY touched_at, id LIMIT ?2",
         [SQL_OUTBOX_TOUCH] = "UPDATE outbox SET touched_at = ?2 WHERE id = ?1",
         [SQL_OUTBOX_DELETE] = "DELETE FROM outbox WHERE id = ?1",
