@@ -43,6 +43,10 @@ AIP_API const aip_catalog *aip_catalog_service_current(const aip_catalog_service
 /* Done when there is a snapshot (AIP_EUNAVAILABLE when op.deadline_ms passes first). */
 AIP_API void aip_catalog_service_wait(aip_catalog_service *service, struct aip_op *op);
 
+/* Done when a load that began after this call has ended, well or not: for those who miss something in
+ * the snapshot that another process may have stored a moment ago. */
+AIP_API void aip_catalog_service_refresh(aip_catalog_service *service, struct aip_op *op);
+
 /* Changes go to the store (ports/catalog_repository.h) through these, and the snapshot is reloaded
  * before `done`, so that whoever changed something sees it. */
 AIP_API void aip_catalog_service_put_config(aip_catalog_service *service,

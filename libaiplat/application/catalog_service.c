@@ -253,6 +253,16 @@ void aip_catalog_service_wait(aip_catalog_service *s, struct aip_op *op)
                               AIP_MAX(op->deadline_ms - aip_now_ms(s->loop), (int64_t)0));
 }
 
+void aip_catalog_service_refresh(aip_catalog_service *s, struct aip_op *op)
+{
+        if (s->closing) {
+                aip_op_finish(s->loop, op, NULL);
+                return;
+        }
+        aip_op_queue_push(&s->on_next_load, op);
+        start_load(s);
+}
+
 /* ── changes ─────────────────────────────────────────────────────────────────────────────────── */
 
 /* A change on its way through the store: the caller's request is kept, a copy of it is sent, so that

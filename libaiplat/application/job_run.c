@@ -2,8 +2,9 @@
  * One claimed job, from PROCESSING to its recorded outcome. In reading order:
  *
  *     start ──► prepare ──► graph ──► conclude ──► record ──► ended
- *                  │                      ▲           │ ▲
- *                  └── cannot run ────────┘           └─┘ the store is away: again, later
+ *      ▲  │        │                      ▲           │ ▲
+ *      └──┘        └── cannot run ────────┘           └─┘ the store is away: again, later
+ *      once, when the snapshot lacks what the job names: it may be a moment behind
  *
  * `conclude` moves the job (complete, fail, hand back) by the domain's rules; `record` sends the move
  * to the store, whose fence has the last word: a stale outcome is dropped. Whatever happens to the
@@ -240,12 +241,37 @@ static int prepare_input(struct aip_job_run *run, aip_value **ret_input, aip_err
         return 0;
 }
 
+/* Whether the snapshot lacks something that the job names. */
+static int is_lacking(const struct aip_job_run *run)
+{
+        const struct aip_job_fields *f = aip_job_fields(run->job);
+        const aip_llm_config *config = aip_catalog_config(run->catalog, f->config_name);
+
+        return !config || !aip_llm_config_fields(config)->is_active ||
+               !aip_catalog_template(run->catalog, f->template_name);
+}
+
+static void refreshed(struct aip_op *op)
+{
+        struct aip_job_run *run = AIP_CONTAINER_OF(op, struct aip_job_run, refresh);
+
+        aip_error_free(AIP_TAKE(op->err));
+        aip_job_run_start(run);
+}
+
 static void start(struct aip_task *task)
 {
         struct aip_job_run *run = AIP_CONTAINER_OF(task, struct aip_job_run, task);
         aip_error *err = NULL;
 
+        aip_catalog_unref(run->catalog);
         run->catalog = aip_catalog_ref(aip_catalog_service_current(run->ports->catalog));
+        if (run->stop == AIP_RUN_GOES_ON && !run->has_refreshed && is_lacking(run)) {
+                run->has_refreshed = 1;
+                run->refresh = (struct aip_op){.done = refreshed};
+                aip_catalog_service_refresh(run->ports->catalog, &run->refresh);
+                return;
+        }
         if (run->stop != AIP_RUN_GOES_ON)
                 aip_error_set(&err, AIP_ECANCELLED, "stopped before it began");
         if (err || prepare_agent(run, &err) < 0 || prepare_input(run, &run->input, &err) < 0) {

@@ -46,7 +46,10 @@ struct aip_job_run {
         void *user;
 
         aip_job *job;
+        uint64_t beat; /* the service's: the last heartbeat that spoke of this run */
         aip_catalog *catalog; /* the snapshot that this run is wholly on */
+        struct aip_op refresh;
+        int has_refreshed;
         aip_value *variables;
         aip_value *input;
         char trace_id_text[AIP_TRACE_ID_BYTES];

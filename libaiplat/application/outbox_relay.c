@@ -25,6 +25,7 @@
 #define PUBLISHES_MAX    (1 + AIP_JOB_EVENTS_PER_TRANSITION)
 #define PUBLISH_WAIT_MS  5000
 #define STORE_WAIT_MS    3000
+#define SHORTEST_PAUSE_MS 10
 
 struct entry;
 
@@ -41,6 +42,7 @@ struct entry {
         struct message messages[PUBLISHES_MAX];
         unsigned n_unanswered;
         int has_failed;
+        int64_t since_ms; /* it is in memory since then */
         char job_id[AIP_ID_TEXT_BYTES];
         struct aip_buf bodies[AIP_JOB_EVENTS_PER_TRANSITION];
 };
@@ -177,7 +179,7 @@ static void forget_done(struct aip_op *op)
 
 static void start_forget(struct aip_outbox_relay *r)
 {
-        if (r->n_forgetting > 0 || r->n_to_forget == 0)
+        if (r->n_forgetting > 0 || r->n_to_forget == 0 || r->is_abandoning)
                 return;
         size_t n = AIP_MIN(r->n_to_forget, (size_t)FORGET_BATCH);
 
@@ -220,7 +222,6 @@ static void entry_end(struct entry *e)
         aip_list_append(&r->free_entries, &e->link);
         if (r->n_waiting > 0)
                 aip_defer(r->loop, &r->pump_task);
-        free_when_idle(r);
 }
 
 static void published(struct aip_op *op)
@@ -231,8 +232,12 @@ static void published(struct aip_op *op)
         if (op->err)
                 e->has_failed = 1;
         aip_error_free(AIP_TAKE(op->err));
-        if (--e->n_unanswered == 0)
+        if (--e->n_unanswered == 0) {
+                struct aip_outbox_relay *r = e->relay;
+
                 entry_end(e);
+                free_when_idle(r);
+        }
 }
 
 static void add_message(struct entry *e, unsigned n, const char *routing_key, struct aip_str body)
@@ -287,12 +292,13 @@ static void pump(struct aip_task *task)
 {
         struct aip_outbox_relay *r = AIP_CONTAINER_OF(task, struct aip_outbox_relay, pump_task);
 
-        while (r->n_in_flight < MAX_IN_FLIGHT && r->n_waiting > 0) {
+        while (r->n_in_flight < MAX_IN_FLIGHT && r->n_waiting > 0 && !r->is_abandoning) {
                 struct aip_list *node = aip_list_pop(&r->waiting);
 
                 r->n_waiting--;
                 publish_entry(AIP_LIST_ENTRY(node, struct entry, link));
         }
+        free_when_idle(r); /* some may have had nothing to say */
 }
 
 void aip_outbox_relay_push(aip_outbox_relay *r, const struct aip_transition *transition)
@@ -306,6 +312,7 @@ void aip_outbox_relay_push(aip_outbox_relay *r, const struct aip_transition *tra
                 return;
         e->transition = *transition;
         e->has_failed = 0;
+        e->since_ms = aip_now_ms(r->loop);
         aip_list_append(&r->waiting, &e->link);
         r->n_waiting++;
         aip_defer(r->loop, &r->pump_task);
@@ -322,9 +329,10 @@ static int64_t next_pause_ms(const struct chore *c, int has_failed)
 {
         if (!has_failed && c->chores.ret_n >= c->chores.limit)
                 return 0; /* there is more */
-        if (!has_failed && c->chores.ret_next_ms >= 0)
-                return AIP_MIN(c->chores.ret_next_ms, c->every_ms);
-        return c->every_ms;
+        if (has_failed || c->chores.ret_next_ms < 0)
+                return c->every_ms;
+        /* Due and not ours to have: another process is at it. */
+        return AIP_MIN(AIP_MAX(c->chores.ret_next_ms, (int64_t)SHORTEST_PAUSE_MS), c->every_ms);
 }
 
 static void chore_done(struct aip_op *op)
@@ -350,13 +358,25 @@ static void chore_done(struct aip_op *op)
                 aip_timer_set(r->loop, &c->timer, next_pause_ms(c, has_failed));
 }
 
+/* Whether a sweep would find what nobody else is about to publish: not without a broker, and not while
+ * rows as old as those it looks for wait in this very process. */
+static int may_sweep(const struct aip_outbox_relay *r)
+{
+        const struct aip_list *oldest = aip_list_first(&r->waiting);
+
+        if (!r->queue.ops->is_connected(r->queue.self) ||
+            r->n_waiting + r->n_in_flight + SWEEP_BATCH > r->max_waiting)
+                return 0;
+        return !oldest || AIP_LIST_ENTRY(oldest, const struct entry, link)->since_ms >
+                                  aip_now_ms(r->loop) - r->sweep_age_ms / 2;
+}
+
 static void chore_start(struct aip_timer *timer)
 {
         struct chore *c = AIP_CONTAINER_OF(timer, struct chore, timer);
         struct aip_outbox_relay *r = c->relay;
 
-        if (c->needs_queue && (!r->queue.ops->is_connected(r->queue.self) ||
-                               r->n_waiting + r->n_in_flight + SWEEP_BATCH > r->max_waiting)) {
+        if (c->needs_queue && !may_sweep(r)) {
                 aip_timer_set(r->loop, &c->timer, c->every_ms);
                 return;
         }

@@ -55,7 +55,8 @@ struct aip_processing_service {
         struct aip_id *claim_ids;
         size_t n_claiming;
         int is_claiming;
-        int has_looked; /* into the store, once at least since the start */
+        int has_looked; /* into the store for all that is due, to the end, since the start */
+        int has_more;   /* the last look found as much as there were slots */
         struct aip_op catalog_op; /* waits for the first snapshot: no job can run without one */
         int is_waiting_for_catalog;
         struct aip_task pump_task;
@@ -72,6 +73,7 @@ struct aip_processing_service {
         size_t n_unknown;
         struct aip_timer heartbeat_timer;
         int is_beating;
+        uint64_t n_beats;
         struct aip_release release;
         int is_releasing;
 
@@ -110,7 +112,9 @@ static void on_lost(struct aip_consumer *consumer)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(consumer, struct aip_processing_service, consumer);
 
-        s->n_waiting = 0; /* they come again */
+        /* They come again. Those of a claim in flight, too: they can be neither acknowledged nor put
+         * back, where they would take the place of their own second coming. */
+        s->n_waiting = s->n_claiming = 0;
 }
 
 /* ── claiming ────────────────────────────────────────────────────────────────────────────────── */
@@ -183,6 +187,10 @@ static void claim_done(struct aip_op *op)
 
         s->is_claiming = 0;
         if (!err) {
+                if (s->claim.n_ids == 0)
+                        s->has_more = found_all;
+                if (s->claim.n_ids == 0 && s->claim.min_due_ms == 0 && !found_all)
+                        s->has_looked = 1;
                 take_claimed(s);
                 if (s->n_waiting > 0 || found_all)
                         aip_defer(s->loop, &s->pump_task);
@@ -194,8 +202,7 @@ static void claim_done(struct aip_op *op)
                               aip_error_message(err));
         }
         if (!s->closing)
-                aip_timer_set(s->loop, &s->look_timer,
-                              err ? CLAIM_RETRY_MS : (found_all ? 0 : IDLE_LOOK_MS));
+                aip_timer_set(s->loop, &s->look_timer, err ? CLAIM_RETRY_MS : IDLE_LOOK_MS);
         go_on_closing(s);
 }
 
@@ -214,7 +221,19 @@ static void send_claim(struct aip_processing_service *s, size_t n_ids, int64_t m
         s->jobs.ops->claim(s->jobs.self, &s->claim);
 }
 
-/* Claim what messages announce, as much as there are slots. */
+/* At the start for all that is due, so that what waited for a restart does not wait for the broker
+ * too; also while the broker is away; else only for what is overdue, which is what a lost queue looks
+ * like. */
+static void claim_from_store(struct aip_processing_service *s)
+{
+        int is_connected = s->queue.ops->is_connected(s->queue.self);
+
+        s->n_claiming = 0;
+        send_claim(s, 0, s->has_looked && is_connected ? OVERDUE_MS : 0);
+}
+
+/* Claim what messages announce, as much as there are slots; without messages, what the store had more
+ * of. */
 static void pump(struct aip_task *task)
 {
         struct aip_processing_service *s =
@@ -222,8 +241,13 @@ static void pump(struct aip_task *task)
         size_t n = AIP_MIN((size_t)free_slots(s), s->n_waiting);
 
         n = AIP_MIN(n, (size_t)AIP_STORE_BATCH_MAX);
-        if (s->is_claiming || s->closing || n == 0)
+        if (s->is_claiming || s->closing)
                 return;
+        if (n == 0) {
+                if (s->has_more && s->n_waiting == 0 && free_slots(s) > 0)
+                        claim_from_store(s);
+                return;
+        }
         for (size_t i = 0; i < n; i++) {
                 s->claiming[i] = s->waiting[s->first_waiting];
                 s->claim_ids[i] = s->claiming[i].job_id;
@@ -234,29 +258,21 @@ static void pump(struct aip_task *task)
         send_claim(s, n, 0);
 }
 
-/* Nothing comes by message: look for due jobs in the store. At the start at once, so that what waited
- * for a restart does not wait for the broker too; while the broker is away for all that is due; else
- * only for what is overdue, which is what a lost queue looks like. */
+/* Nothing has come by message for a while. */
 static void look(struct aip_timer *timer)
 {
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(timer, struct aip_processing_service, look_timer);
-        int is_connected = s->queue.ops->is_connected(s->queue.self);
 
         if (s->is_claiming || s->closing)
                 return;
-        if (s->n_waiting > 0) {
+        if (s->n_waiting == 0 && free_slots(s) > 0) {
+                claim_from_store(s);
+                return;
+        }
+        if (s->n_waiting > 0)
                 aip_defer(s->loop, &s->pump_task);
-                aip_timer_set(s->loop, &s->look_timer, IDLE_LOOK_MS);
-                return;
-        }
-        if (free_slots(s) == 0) {
-                aip_timer_set(s->loop, &s->look_timer, IDLE_LOOK_MS);
-                return;
-        }
-        s->n_claiming = 0;
-        send_claim(s, 0, s->has_looked && is_connected ? OVERDUE_MS : 0);
-        s->has_looked = 1;
+        aip_timer_set(s->loop, &s->look_timer, IDLE_LOOK_MS);
 }
 
 /* ── the lease ───────────────────────────────────────────────────────────────────────────────── */
@@ -266,12 +282,14 @@ static struct aip_job_run *find_run(struct aip_processing_service *s, const stru
         return aip_hash_map_get_id(&s->ports.runs, job_id);
 }
 
-static void stop_gone(struct aip_processing_service *s, const struct aip_id *ids, size_t n)
+/* What the last heartbeat said to be gone. A job that was claimed anew since is another run, of which
+ * it said nothing. */
+static void stop_gone(struct aip_processing_service *s)
 {
-        for (size_t i = 0; i < n; i++) {
-                struct aip_job_run *run = find_run(s, &ids[i]);
+        for (size_t i = 0; i < s->heartbeat.ret_n_gone; i++) {
+                struct aip_job_run *run = find_run(s, &s->heartbeat.ret_gone[i]);
 
-                if (run)
+                if (run && run->beat == s->n_beats)
                         aip_job_run_stop(run, AIP_RUN_GONE);
         }
 }
@@ -353,7 +371,7 @@ static void take_heartbeat(struct aip_processing_service *s)
                 stop_all(s, AIP_RUN_GONE);
                 new_session(s);
         } else {
-                stop_gone(s, beat->ret_gone, beat->ret_n_gone);
+                stop_gone(s);
                 hand_back_unknown(s);
                 if (!s->is_releasing) {
                         aip_free(s->unknown);
@@ -394,11 +412,14 @@ static void beat(struct aip_timer *timer)
                 aip_timer_set(s->loop, &s->heartbeat_timer, s->heartbeat_ms / 4);
                 return;
         }
+        s->n_beats++;
         AIP_LIST_FOREACH(node, &s->runs) {
                 struct aip_job_run *run = AIP_LIST_ENTRY(node, struct aip_job_run, link);
 
-                if (aip_job_run_holds_claim(run))
-                        s->fences[n++] = run->fence;
+                if (!aip_job_run_holds_claim(run))
+                        continue;
+                run->beat = s->n_beats;
+                s->fences[n++] = run->fence;
         }
         s->is_beating = 1;
         s->heartbeat = (struct aip_heartbeat){.op = {.done = heartbeat_done}};
@@ -412,7 +433,15 @@ static void beat(struct aip_timer *timer)
 
 static void jobs_cancelled(struct aip_store_watcher *watcher, const struct aip_id *ids, size_t n)
 {
-        stop_gone(AIP_CONTAINER_OF(watcher, struct aip_processing_service, watcher), ids, n);
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(watcher, struct aip_processing_service, watcher);
+
+        for (size_t i = 0; i < n; i++) {
+                struct aip_job_run *run = find_run(s, &ids[i]);
+
+                if (run)
+                        aip_job_run_stop(run, AIP_RUN_GONE);
+        }
 }
 
 /* Cancellations may have been missed while nobody listened: ask at once. */

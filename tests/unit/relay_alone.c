@@ -1,0 +1,198 @@
+/* The outbox relay by itself, on a queue whose confirms a test gives: what it sends when, and that
+ * nothing is sent any more once its closing deadline has passed. */
+#include "macros.h"
+#include "test_loop.h"
+#include <aiplat/outbox_relay.h>
+#include <criterion/criterion.h>
+
+#define HELD_MAX 4096
+
+static struct test_loop loop;
+static struct aip_publish *held[HELD_MAX];
+static size_t n_held, n_published, n_forgotten;
+static aip_outbox_relay *relay;
+
+static void hold(void *self, struct aip_publish *publish)
+{
+        (void)self;
+        cr_assert_lt(n_held, (size_t)HELD_MAX);
+        held[n_held++] = publish;
+        n_published++;
+}
+
+/* The latest `n`. */
+static void confirm(size_t n, int is_refused)
+{
+        n_held -= n;
+        for (size_t i = n_held; i < n_held + n; i++) {
+                aip_error *err = NULL;
+
+                if (is_refused)
+                        aip_error_set(&err, AIP_EUNAVAILABLE, "refused");
+                aip_op_finish(loop.port, &held[i]->op, err);
+        }
+}
+
+static int is_connected(void *self)
+{
+        (void)self;
+        return 1;
+}
+
+static void forget(void *self, struct aip_op *op, const int64_t *ids, size_t n)
+{
+        (void)self, (void)ids;
+        n_forgotten += n;
+        aip_op_finish(loop.port, op, NULL);
+}
+
+static size_t n_sweeps;
+
+static void count_sweep(void *self, struct aip_chores *chores)
+{
+        (void)self;
+        n_sweeps++;
+        aip_op_finish(loop.port, &chores->op, NULL);
+}
+
+static void no_chores(void *self, struct aip_chores *chores)
+{
+        (void)self;
+        aip_op_finish(loop.port, &chores->op, NULL);
+}
+
+static void open_relay(void)
+{
+        static const struct aip_queue_ops queue = {
+                .self_size = sizeof(queue), .name = "held", .publish = hold, .is_connected = is_connected};
+        static const struct aip_job_repository_ops jobs = {.self_size = sizeof(jobs),
+                                                           .name = "none",
+                                                           .forget = forget,
+                                                           .sweep = count_sweep,
+                                                           .promote = no_chores,
+                                                           .recover = no_chores};
+        struct aip_outbox_relay_options o = {.self_size = sizeof(o)};
+
+        test_loop_open(&loop, 1);
+        o.loop = loop.port;
+        o.jobs.ops = &jobs;
+        o.queue.ops = &queue;
+        cr_assert_eq(aip_outbox_relay_new(&o, &relay, NULL), 0);
+}
+
+static void push(int64_t n)
+{
+        for (int64_t i = 1; i <= n; i++) {
+                struct aip_transition t = {.outbox_id = i, .version = 1, .is_runnable = 1};
+
+                t.kind = AIP_TRANSITION_CREATED;
+                t.to = AIP_JOB_QUEUED;
+                t.at_us = 1;
+                aip_outbox_relay_push(relay, &t);
+        }
+}
+
+TestSuite(relay_alone, .init = open_relay);
+
+Test(relay_alone, a_row_is_forgotten_when_all_its_messages_are_confirmed)
+{
+        struct test_op op = {.op.done = test_op_done};
+
+        push(1);
+        test_loop_pass_ms(&loop, 1);
+        cr_assert_eq(n_held, 2u, "a task and an event");
+        aip_op_finish(loop.port, &held[1]->op, NULL);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(n_forgotten, 0u);
+        aip_op_finish(loop.port, &held[0]->op, NULL);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(n_forgotten, 1u);
+        aip_outbox_relay_close(relay, &op.op);
+        cr_expect(test_loop_wait(&loop, 1, test_op_is_done, &op));
+        test_loop_close(&loop);
+}
+
+Test(relay_alone, one_refused_message_keeps_the_row)
+{
+        struct test_op op = {.op.done = test_op_done};
+        aip_error *err = NULL;
+
+        push(1);
+        test_loop_pass_ms(&loop, 1);
+        aip_error_set(&err, AIP_EUNAVAILABLE, "refused");
+        aip_op_finish(loop.port, &held[0]->op, err);
+        aip_op_finish(loop.port, &held[1]->op, NULL);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(n_forgotten, 0u);
+        aip_outbox_relay_close(relay, &op.op);
+        cr_expect(test_loop_wait(&loop, 1, test_op_is_done, &op));
+        test_loop_close(&loop);
+}
+
+Test(relay_alone, a_window_of_a_thousand_is_unconfirmed_at_most)
+{
+        struct test_op op = {.op.done = test_op_done};
+
+        push(1700);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(n_held, 2000u);
+        confirm(n_held, 0);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(n_held, 1400u);
+        cr_expect_eq(n_forgotten, 1000u);
+        confirm(n_held, 0);
+        aip_outbox_relay_close(relay, &op.op);
+        cr_expect(test_loop_wait(&loop, 1, test_op_is_done, &op));
+        cr_expect_eq(n_forgotten, 1700u);
+        test_loop_close(&loop);
+}
+
+Test(relay_alone, nothing_is_sent_after_the_closing_deadline)
+{
+        struct test_op op = {.op = {.done = test_op_done, .deadline_ms = 50}};
+
+        push(3000);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(n_published, 2000u);
+        aip_outbox_relay_close(relay, &op.op);
+        test_loop_pass_ms(&loop, 100);
+        cr_expect_eq(op.n_done, 0, "what was sent is waited for");
+        confirm(1000, 1);
+        test_loop_pass_ms(&loop, 1);
+        confirm(n_held, 1);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(op.n_done, 1);
+        cr_expect_eq(n_published, 2000u, "%zu", n_published);
+        test_loop_close(&loop);
+}
+
+Test(relay_alone, nothing_is_swept_while_rows_as_old_wait_here)
+{
+        struct test_op op = {.op.done = test_op_done};
+
+        aip_outbox_relay_start(relay);
+        push(1200);
+        test_loop_pass_ms(&loop, 2000);
+        cr_expect_eq(n_sweeps, 3u);
+        test_loop_pass_ms(&loop, 10000);
+        cr_expect_eq(n_sweeps, 3u, "it would find what waits here: %zu", n_sweeps);
+        confirm(n_held, 0);
+        test_loop_pass_ms(&loop, 2000);
+        cr_expect_eq(n_sweeps, 5u);
+        confirm(n_held, 0);
+        aip_outbox_relay_close(relay, &op.op);
+        cr_expect(test_loop_wait(&loop, 1, test_op_is_done, &op));
+        test_loop_close(&loop);
+}
+
+Test(relay_alone, transitions_without_messages_are_forgotten_also_while_closing)
+{
+        struct test_op op = {.op.done = test_op_done};
+        struct aip_transition t = {.outbox_id = 5, .version = 2, .kind = AIP_TRANSITION_DUE};
+
+        aip_outbox_relay_push(relay, &t); /* no task, no event */
+        aip_outbox_relay_close(relay, &op.op);
+        cr_expect(test_loop_wait(&loop, 1, test_op_is_done, &op));
+        cr_expect_eq(n_forgotten, 1u);
+        test_loop_close(&loop);
+}
