@@ -239,16 +239,21 @@ static void list_free(void *work)
 /* ?status=QUEUED,PROCESSING */
 static int read_statuses(struct aip_str text, uint32_t *ret_mask, aip_error **err)
 {
-        while (text.n > 0) {
-                const char *comma = memchr(text.p, ',', text.n);
-                size_t n = comma ? (size_t)(comma - text.p) : text.n;
-                enum aip_job_status status;
-                int r = aip_job_status_parse(aip_str_make(text.p, n), &status, err);
+        const char *comma = text.p;
 
+        while (comma) {
+                enum aip_job_status status;
+                size_t n;
+                int r;
+
+                comma = memchr(text.p, ',', text.n);
+                n = comma ? (size_t)(comma - text.p) : text.n;
+                r = aip_job_status_parse(aip_str_make(text.p, n), &status, err);
                 if (r < 0)
                         return r;
                 *ret_mask |= 1u << status;
-                text = aip_str_make(text.p + n + (comma != NULL), text.n - n - (comma != NULL));
+                if (comma)
+                        text = aip_str_make(comma + 1, text.n - n - 1);
         }
         return 0;
 }
