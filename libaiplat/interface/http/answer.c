@@ -75,6 +75,15 @@ static int print_problem(const struct http_request *request, unsigned status, co
         return aip_buf_printf(out, ",\"code\":\"%s\",\"trace_id\":\"%s\"}", code, request->trace_id);
 }
 
+/* A text that was cut at `n` bytes ends with a whole character. */
+static void end_whole(char *text, size_t n)
+{
+        while (n > 0 && ((unsigned char)text[n - 1] & 0xc0) == 0x80)
+                n--;
+        if (n > 0 && (unsigned char)text[n - 1] >= 0xc0)
+                text[n - 1] = '\0';
+}
+
 void http_answer_problem(struct http_request *request, unsigned status, const char *code,
                          const char *format, ...)
 {
@@ -83,7 +92,8 @@ void http_answer_problem(struct http_request *request, unsigned status, const ch
         va_list arguments;
 
         va_start(arguments, format);
-        vsnprintf(detail, sizeof(detail), format, arguments);
+        if (vsnprintf(detail, sizeof(detail), format, arguments) >= (int)sizeof(detail))
+                end_whole(detail, sizeof(detail) - 1);
         va_end(arguments);
         if (print_problem(request, status, code, detail, &body) < 0)
                 aip_buf_deinit(&body); /* the status alone must do */

@@ -271,6 +271,21 @@ static void deleted(struct aip_op *op)
         }
 }
 
+/* The name of what is to be deleted; what could not be a name is not there. */
+static struct change_work *delete_new(struct http_request *request, const struct kind *kind)
+{
+        struct change_work *w;
+
+        if (aip_name_check("name", request->segment, NULL) < 0) {
+                not_found(request, kind);
+                return NULL;
+        }
+        w = change_new(request, kind, deleted);
+        if (w)
+                w->u.del.name = request->segment;
+        return w;
+}
+
 static void put_config(struct http_request *request, enum aip_put_mode mode)
 {
         _cleanup_(aip_value_unref_p) aip_value *body = http_body_object(request);
@@ -327,12 +342,10 @@ void http_put_config(struct http_request *request)
 
 void http_delete_config(struct http_request *request)
 {
-        struct change_work *w = change_new(request, &configs, deleted);
+        struct change_work *w = delete_new(request, &configs);
 
-        if (!w)
-                return;
-        w->u.del.name = request->segment;
-        aip_catalog_service_delete_config(http_options(request)->catalog, &w->u.del);
+        if (w)
+                aip_catalog_service_delete_config(http_options(request)->catalog, &w->u.del);
 }
 
 void http_list_templates(struct http_request *request)
@@ -357,10 +370,8 @@ void http_put_template(struct http_request *request)
 
 void http_delete_template(struct http_request *request)
 {
-        struct change_work *w = change_new(request, &templates, deleted);
+        struct change_work *w = delete_new(request, &templates);
 
-        if (!w)
-                return;
-        w->u.del.name = request->segment;
-        aip_catalog_service_delete_template(http_options(request)->catalog, &w->u.del);
+        if (w)
+                aip_catalog_service_delete_template(http_options(request)->catalog, &w->u.del);
 }

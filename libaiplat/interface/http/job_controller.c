@@ -128,6 +128,7 @@ struct view_work {
         struct aip_job_view view;
         int is_started;
         int is_hurried;
+        int is_last_look; /* after a wait that was cut short */
 };
 
 static void view_free(void *work)
@@ -151,10 +152,11 @@ static void viewed(struct aip_op *op)
         struct view_work *w = AIP_CONTAINER_OF(op, struct view_work, view.op);
         aip_error *err = AIP_TAKE(op->err);
 
-        if (aip_error_code(err) == AIP_ECANCELLED && w->view.wait_ms > 0) {
+        if (aip_error_code(err) == AIP_ECANCELLED && !w->is_last_look) {
                 /* The wait was cut short because we are leaving: tell how the job stands. */
                 aip_error_free(err);
                 aip_buf_deinit(&w->view.ret_view);
+                w->is_last_look = 1;
                 w->view.wait_ms = 0;
                 start_view(w);
         } else if (err) {
@@ -194,7 +196,7 @@ static int read_wait(struct http_request *request, int64_t *ret_wait_ms, aip_err
         if (!text.p)
                 return 0;
         seconds = text.n > 0 && text.n < 20 ? strtod(text.p, &end) : -1;
-        if (!end || *end != '\0' || !(seconds >= 0 && seconds <= max_s))
+        if (!end || end != text.p + text.n || !(seconds >= 0 && seconds <= max_s))
                 return aip_error_set(err, AIP_EINVAL, "wait: must be from 0 to %.0f seconds", max_s);
         *ret_wait_ms = (int64_t)(seconds * 1000);
         return 0;
@@ -268,15 +270,23 @@ static int read_time(struct http_request *request, const char *name, int64_t *re
         return aip_error_wrap(err, why, AIP_EINVAL, "%s: must be an RFC 3339 time with an offset", name);
 }
 
+/* ?config_name=…: what could not be a name finds nothing; it is refused, and spares the store. */
+static int read_name(struct http_request *request, const char *what, struct aip_str *ret_name,
+                     aip_error **err)
+{
+        *ret_name = http_query(request, what);
+        return ret_name->n > 0 ? aip_name_check(what, *ret_name, err) : 0;
+}
+
 static int read_list(struct list_work *w, aip_error **err)
 {
         struct aip_job_list *list = &w->list;
         struct aip_str cursor = http_query(w->request, "cursor");
         int r;
 
-        list->config_name = http_query(w->request, "config_name");
-        list->template_name = http_query(w->request, "template_name");
-        if ((r = paging_limit(w->request, LIST_DEFAULT, LIST_MAX, &list->limit, err)) < 0 ||
+        if ((r = read_name(w->request, "config_name", &list->config_name, err)) < 0 ||
+            (r = read_name(w->request, "template_name", &list->template_name, err)) < 0 ||
+            (r = paging_limit(w->request, LIST_DEFAULT, LIST_MAX, &list->limit, err)) < 0 ||
             (r = read_statuses(http_query(w->request, "status"), &list->status_mask, err)) < 0 ||
             (r = read_time(w->request, "created_after", &list->created_from_us, err)) < 0 ||
             (r = read_time(w->request, "created_before", &list->created_until_us, err)) < 0)

@@ -35,10 +35,11 @@ struct http_request {
         aip_http_server *server;
         struct MHD_Connection *connection;
         const struct http_route *route;
+        int has_begun; /* its headers have arrived */
         int is_suspended;
 
-        char *path;              /* decoded, NUL-terminated */
-        struct aip_str segment;  /* what {} matched; a view of path */
+        char *path;              /* as it was sent, but for the segment; NUL-terminated */
+        struct aip_str segment;  /* what {} matched, decoded; in place of what was sent */
         struct aip_buf body;
         char trace_id[AIP_TRACE_ID_BYTES];
         int64_t began_ms;

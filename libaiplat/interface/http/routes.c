@@ -46,6 +46,39 @@ static int matches(const char *pattern, const char *path, struct aip_str *ret_se
         return 1;
 }
 
+static int hex_digit(char c)
+{
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        if (c >= 'a' && c <= 'f')
+                return c - 'a' + 10;
+        return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int http_decode_segment(struct aip_str *segment)
+{
+        /* A view of the request's own path; what is written is never longer than what was read. */
+        char *to = (char *)(uintptr_t)segment->p;
+        const char *from = segment->p, *end = segment->p + segment->n;
+
+        while (from < end) {
+                int high, low;
+
+                if (*from != '%') {
+                        *to++ = *from++;
+                        continue;
+                }
+                high = end - from > 2 ? hex_digit(from[1]) : -1;
+                low = high < 0 ? -1 : hex_digit(from[2]);
+                if (low < 0 || high + low == 0)
+                        return AIP_EINVAL;
+                *to++ = (char)(high * 16 + low);
+                from += 3;
+        }
+        segment->n = (size_t)(to - segment->p);
+        return 0;
+}
+
 /* The Allow header of every set of methods that occurs above; HEAD goes with GET. */
 static const char *allow_of(unsigned has_get, unsigned has_post, unsigned has_put)
 {

@@ -3,9 +3,11 @@
  * requests, finds their route, lets the controller work while the connection is suspended, and sends
  * the answer. It knows connections, limits and time-outs, and nothing of jobs.
  *
- *     headers ──► request_begin ──► body … ──► dispatch ──► controller ──► http_answered
- *                      │                                        │              │
- *                      └── no route, too large: answered        └ suspended ───┴─► resumed ──► sent
+ *     request line ──► request_new
+ *     headers      ──► request_begin ──► no route, or too large: answered at once
+ *     body         ──► take_body
+ *     its end      ──► dispatch ──► controller: answers within the call, or
+ *                                   the connection is suspended … http_answered ──► resumed ──► sent
  *
  * libmicrohttpd drops a connection on which nothing moves for a while. One that moves a byte now and
  * then is dropped by the watch below: no request may take longer to arrive than the time-out.
@@ -133,6 +135,23 @@ static void free_request(struct http_request *request)
         aip_free(request);
 }
 
+/* The first that is heard of a request: its target as it was sent. The path is kept undecoded, so that
+ * %2F in a name is no slash of the path. NULL (no memory) is noticed by request_begin. */
+static void *request_new(void *user, const char *uri, struct MHD_Connection *connection)
+{
+        struct http_request *request = aip_calloc(1, sizeof(*request));
+
+        if (!request)
+                return NULL;
+        request->server = user;
+        request->connection = connection;
+        request->path = aip_str_dup(aip_str_make(uri, strcspn(uri, "?")));
+        if (request->path)
+                return request;
+        aip_free(request);
+        return NULL;
+}
+
 /* The trace id of the caller's traceparent header (W3C Trace Context), or a new one. */
 static void take_trace_id(struct http_request *request)
 {
@@ -155,6 +174,14 @@ static void take_trace_id(struct http_request *request)
         }
 }
 
+static int is_json(const char *type)
+{
+        static const char json[] = "application/json";
+        size_t n = strcspn(type, "; \t");
+
+        return n == sizeof(json) - 1 && strncasecmp(type, json, n) == 0;
+}
+
 static void check_body_headers(struct http_request *request)
 {
         struct aip_str length = http_header(request, "Content-Length");
@@ -163,33 +190,20 @@ static void check_body_headers(struct http_request *request)
 
         if (length.n > 0 && strtoull(length.p, NULL, 10) > (unsigned long long)max)
                 http_answer_problem(request, 413, "PAYLOAD_TOO_LARGE", "the body is larger than %d bytes", max);
-        else if (request->route->takes_body && type.n > 0 &&
-                 strncasecmp(type.p, "application/json", 16) != 0)
+        else if (request->route->takes_body && type.n > 0 && !is_json(type.p))
                 http_answer_problem(request, 415, "UNSUPPORTED_MEDIA_TYPE",
                                     "Content-Type must be application/json, not %.100s", type.p);
 }
 
-static struct http_request *request_begin(struct aip_http_server *s, struct MHD_Connection *connection,
-                                          const char *url, const char *method)
+static void find_route(struct http_request *request, const char *method)
 {
-        struct http_request *request = aip_calloc(1, sizeof(*request));
         const char *allow = NULL;
 
-        if (!request)
-                return NULL;
-        request->path = aip_strdup(url);
-        if (!request->path) {
-                aip_free(request);
-                return NULL;
-        }
-        request->server = s;
-        request->connection = connection;
-        request->began_ms = aip_now_ms(s->options.loop);
-        aip_buf_init(&request->body, (size_t)s->options.max_body_bytes);
-        aip_list_append(&s->requests, &request->link);
-        take_trace_id(request);
         request->route = http_route_find(method, request->path, &request->segment, &allow);
-        if (request->route) {
+        if (request->route && request->segment.p && http_decode_segment(&request->segment) < 0) {
+                request->route = NULL;
+                http_answer_problem(request, 400, "BAD_REQUEST", "the path holds a malformed or a zero %%-escape");
+        } else if (request->route) {
                 check_body_headers(request);
         } else if (allow) {
                 request->answer.allow = allow;
@@ -198,7 +212,18 @@ static struct http_request *request_begin(struct aip_http_server *s, struct MHD_
         } else {
                 http_answer_problem(request, 404, "NOT_FOUND", "there is nothing under %.200s", request->path);
         }
-        return request;
+}
+
+static void request_begin(struct http_request *request, const char *method)
+{
+        struct aip_http_server *s = request->server;
+
+        request->has_begun = 1;
+        request->began_ms = aip_now_ms(s->options.loop);
+        aip_buf_init(&request->body, (size_t)s->options.max_body_bytes);
+        aip_list_append(&s->requests, &request->link);
+        take_trace_id(request);
+        find_route(request, method);
 }
 
 static void take_body(struct http_request *request, const char *data, size_t bytes)
@@ -281,6 +306,8 @@ static enum MHD_Result dispatch(struct http_request *request)
                 return send_answer(request);
         request->is_suspended = 1;
         MHD_suspend_connection(request->connection);
+        if (request->server->closing && request->hurry)
+                request->hurry(request); /* it came on a kept connection while we leave */
         return MHD_YES;
 }
 
@@ -298,11 +325,11 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 {
         struct http_request *request = *state;
 
-        (void)version;
-        if (!request) {
-                request = *state = request_begin(user, connection, url, method);
-                if (!request)
-                        return MHD_NO;
+        (void)user, (void)connection, (void)url, (void)version;
+        if (!request)
+                return MHD_NO; /* out of memory */
+        if (!request->has_begun) {
+                request_begin(request, method);
                 /* Refused before the body: answered at once, and the connection is closed. */
                 return request->answer.status && has_body(request) ? send_answer(request) : MHD_YES;
         }
@@ -369,21 +396,22 @@ static int has_gone(const struct http_request *request)
         const union MHD_ConnectionInfo *info =
                 MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         char byte;
+        ssize_t n = info ? recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
 
-        return info && recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+        return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 static void drop_slow(struct aip_http_server *s)
 {
         int64_t now_ms = aip_now_ms(s->options.loop);
         int is_over = s->closing && now_ms > s->closing->deadline_ms;
-        int64_t oldest_ms = is_over ? now_ms : now_ms - s->options.request_timeout_ms;
+        int64_t oldest_ms = now_ms - s->options.request_timeout_ms;
 
         AIP_LIST_FOREACH(node, &s->connections) {
                 struct connection *c = AIP_LIST_ENTRY(node, struct connection, link);
 
                 /* libmicrohttpd sees the end of the stream and closes the connection. */
-                if (c->since_ms != 0 && c->since_ms < oldest_ms)
+                if (is_over || (c->since_ms != 0 && c->since_ms < oldest_ms))
                         shutdown(c->fd, SHUT_RDWR);
         }
 }
@@ -471,6 +499,7 @@ static struct MHD_Daemon *start_daemon(struct aip_http_server *s, int fd)
                 MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
                 on_request, s,
                 MHD_OPTION_EXTERNAL_LOGGER, on_error_log, s,
+                MHD_OPTION_URI_LOG_CALLBACK, request_new, s,
                 MHD_OPTION_LISTEN_SOCKET, fd,
                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,

@@ -12,4 +12,7 @@ const struct http_route *http_route_find(const char *method, const char *path,
 /* request->answer is complete: it is sent in a later turn of the loop. */
 void http_answered(struct http_request *request);
 
+/* Undo %-escapes in place; AIP_EINVAL when one is malformed or stands for NUL. */
+int http_decode_segment(struct aip_str *segment);
+
 #endif
