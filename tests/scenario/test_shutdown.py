@@ -54,10 +54,7 @@ def test_a_gateway_answers_what_it_has_accepted(served):
     gateway.term()
     assert gateway.wait(10) == 0
     thread.join(5)
-    if answers[0].status == 200:
-        assert answers[0].json()["status"] == "QUEUED"
-    else:
-        assert answers[0].status == 503 and answers[0].headers["retry-after"]
+    assert answers[0].status == 200 and answers[0].json()["status"] == "QUEUED"
     assert time.monotonic() - began < 10
 
 
