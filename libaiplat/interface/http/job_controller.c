@@ -6,14 +6,13 @@
 #include <strings.h>
 
 #include "controllers.h"
-#include "fields.h"
+#include "job_schema.h"
 #include "macros.h"
 #include "mem.h"
 #include "paging.h"
 
 #define LIST_DEFAULT    20
 #define LIST_MAX        100
-#define DELAY_MAX_MS    (366LL * 24 * 3600 * 1000)
 #define STORE_WAIT_MS   5000 /* a store that does not answer in this time: 503 */
 
 /* ── submit ──────────────────────────────────────────────────────────────────────────────────── */
@@ -21,8 +20,8 @@
 struct submit_work {
         struct http_request *request;
         struct aip_job_submit submit;
-        aip_value *body; /* holds the strings of the spec */
-        struct aip_buf variables, metadata;
+        aip_value *body;     /* holds the strings of the job */
+        struct job_body job;
 };
 
 static void submit_free(void *work)
@@ -30,38 +29,7 @@ static void submit_free(void *work)
         struct submit_work *w = work;
 
         aip_value_unref(w->body);
-        aip_buf_deinit(&w->variables);
-        aip_buf_deinit(&w->metadata);
-}
-
-/* The body of POST /v1/jobs as a job specification. */
-static int read_submit(struct submit_work *w, aip_error **err)
-{
-        struct fields f = {.object = w->body};
-        struct aip_job_spec *spec = &w->submit.spec;
-        int64_t max_attempts = spec->max_attempts, retry_delay_ms = spec->retry_delay_ms;
-
-        fields_string(&f, "prompt", &spec->prompt);
-        fields_string(&f, "config_name", &spec->config_name);
-        fields_string(&f, "template_name", &spec->template_name);
-        fields_string(&f, "graph_name", &spec->graph_name);
-        fields_document(&f, "variables", &w->variables);
-        fields_document(&f, "metadata", &w->metadata);
-        fields_int(&f, "max_attempts", 1, AIP_JOB_MAX_ATTEMPTS, &max_attempts);
-        fields_seconds(&f, "retry_delay", 300000, &retry_delay_ms);
-        fields_time(&f, "run_at", &spec->run_at_us);
-        fields_seconds(&f, "delay", DELAY_MAX_MS, &w->submit.delay_ms);
-        if (f.code == 0 && !spec->prompt.p)
-                f.code = aip_error_set(&f.err, AIP_EINVAL, "prompt: is required");
-        if (f.code == 0 && spec->run_at_us != 0 && w->submit.delay_ms != 0)
-                f.code = aip_error_set(&f.err, AIP_EINVAL, "run_at and delay: only one of them");
-        spec->max_attempts = (int32_t)max_attempts;
-        spec->retry_delay_ms = (int32_t)retry_delay_ms;
-        if (w->variables.n > 2) /* {} is none */
-                spec->variables_json = aip_buf_str(&w->variables);
-        if (w->metadata.n > 2)
-                spec->metadata_json = aip_buf_str(&w->metadata);
-        return fields_end(&f, err);
+        job_body_deinit(&w->job);
 }
 
 static void answer_job_status(struct http_request *request, unsigned status, const struct aip_id *id,
@@ -102,13 +70,12 @@ void http_submit_job(struct http_request *request)
         if (!w || !(w->body = http_body_object(request)))
                 return;
         w->request = request;
-        w->submit.spec = (struct aip_job_spec)AIP_JOB_SPEC_INIT;
-        aip_buf_init(&w->variables, AIP_JOB_DOCUMENT_MAX_BYTES);
-        aip_buf_init(&w->metadata, AIP_JOB_DOCUMENT_MAX_BYTES);
-        if (read_submit(w, &err) < 0) {
+        if (job_body_read(w->body, &w->job, &err) < 0) {
                 http_answer_error(request, err);
                 return;
         }
+        w->submit.spec = w->job.spec;
+        w->submit.delay_ms = w->job.delay_ms;
         w->submit.spec.trace_id = aip_str_of(request->trace_id);
         w->submit.idempotency_key = http_header(request, "Idempotency-Key");
         /* Absent is fine; empty is a client's mistake that would cost it the safety it asked for. */

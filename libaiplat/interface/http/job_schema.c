@@ -1,0 +1,58 @@
+/*
+ * The body of POST /v1/jobs (job_schema.h). Called by the job controller. Types and the ranges of
+ * numbers are checked here; what the domain knows (prompts, names, what may run) is left to it.
+ */
+#include "job_schema.h"
+
+#include "fields.h"
+#include "macros.h"
+
+#define RETRY_DELAY_MAX_MS 300000
+
+/* {} says as little as nothing. */
+static struct aip_str document_of(const struct aip_buf *text)
+{
+        return text->n > 2 ? aip_buf_str(text) : aip_str_make(NULL, 0);
+}
+
+static void read_members(struct fields *f, struct job_body *job)
+{
+        struct aip_job_spec *spec = &job->spec;
+        int64_t max_attempts = spec->max_attempts, retry_delay_ms = spec->retry_delay_ms;
+
+        fields_string(f, "prompt", &spec->prompt);
+        fields_string(f, "config_name", &spec->config_name);
+        fields_string(f, "template_name", &spec->template_name);
+        fields_string(f, "graph_name", &spec->graph_name);
+        fields_document(f, "variables", &job->variables);
+        fields_document(f, "metadata", &job->metadata);
+        fields_int(f, "max_attempts", 1, AIP_JOB_MAX_ATTEMPTS, &max_attempts);
+        fields_seconds(f, "retry_delay", RETRY_DELAY_MAX_MS, &retry_delay_ms);
+        fields_time(f, "run_at", &spec->run_at_us);
+        fields_seconds(f, "delay", JOB_DELAY_MAX_MS, &job->delay_ms);
+        spec->max_attempts = (int32_t)max_attempts;
+        spec->retry_delay_ms = (int32_t)retry_delay_ms;
+}
+
+int job_body_read(const aip_value *body, struct job_body *job, aip_error **err)
+{
+        struct fields f = {.object = body};
+
+        *job = (struct job_body){.spec = AIP_JOB_SPEC_INIT};
+        aip_buf_init(&job->variables, AIP_JOB_DOCUMENT_MAX_BYTES);
+        aip_buf_init(&job->metadata, AIP_JOB_DOCUMENT_MAX_BYTES);
+        read_members(&f, job);
+        if (f.code == 0 && !job->spec.prompt.p)
+                f.code = aip_error_set(&f.err, AIP_EINVAL, "prompt: is required");
+        if (f.code == 0 && job->spec.run_at_us != 0 && job->delay_ms != 0)
+                f.code = aip_error_set(&f.err, AIP_EINVAL, "run_at and delay: only one of them");
+        job->spec.variables_json = document_of(&job->variables);
+        job->spec.metadata_json = document_of(&job->metadata);
+        return fields_end(&f, err);
+}
+
+void job_body_deinit(struct job_body *job)
+{
+        aip_buf_deinit(&job->variables);
+        aip_buf_deinit(&job->metadata);
+}
