@@ -292,7 +292,7 @@ static void close_parts(struct aip_runtime *r)
         /* Gateway and worker drain side by side, then so do the services, then the servers' adapters go
          * one by one. */
         is_draining |= begin_close(r, PART_WORKER, r->drain_until_ms);
-        if (is_draining || r->is_migrating)
+        if (is_draining)
                 return;
         is_draining = begin_close(r, PART_RELAY, aip_now_ms(r->loop) + CLOSE_WAIT_MS);
         is_draining |= begin_close(r, PART_CATALOG, aip_now_ms(r->loop) + CLOSE_WAIT_MS);
@@ -301,7 +301,9 @@ static void close_parts(struct aip_runtime *r)
         for (enum part part = PART_QUEUE; part < N_PARTS; part++)
                 if (begin_close(r, part, aip_now_ms(r->loop) + CLOSE_WAIT_MS))
                         return;
-        aip_uv_loop_stop(r->uv);
+        /* A migration that still waits for its database was ended by the store's closing. */
+        if (!r->is_migrating)
+                aip_uv_loop_stop(r->uv);
 }
 
 void aip_runtime_stop(aip_runtime *r)
