@@ -95,8 +95,6 @@ static void take_name(struct fields *f, struct aip_str path_name, struct aip_str
                                         "name: must be that of the path, or be left out");
         *ret_name = path_name.n > 0 ? path_name : body_name;
         fields_require(f, "name", *ret_name);
-        if (f->code == 0 && memchr(ret_name->p, '/', ret_name->n))
-                f->code = aip_error_set(&f->err, AIP_EINVAL, "name: no '/', for it stands in paths");
 }
 
 int config_read(const aip_value *body, struct aip_str name, aip_llm_config **ret_config,
