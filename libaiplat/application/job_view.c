@@ -5,6 +5,8 @@
  */
 #include "job_view.h"
 
+#include <stdio.h>
+
 #include "macros.h"
 
 #define FIXED_BYTES 1280 /* names of members, times, ids, and some room for escapes */
@@ -123,10 +125,9 @@ int aip_job_view_print(const aip_job *job, struct aip_buf *out, aip_error **err)
 
 struct aip_str aip_job_cache_key(const struct aip_id *id, char ret_key[AIP_JOB_CACHE_KEY_BYTES])
 {
-        static const char prefix[] = "aiplat:job:";
+        char text[AIP_ID_TEXT_BYTES];
 
-        memcpy(ret_key, prefix, sizeof(prefix) - 1);
-        aip_id_format(id, ret_key + sizeof(prefix) - 1);
+        snprintf(ret_key, AIP_JOB_CACHE_KEY_BYTES, "aiplat:job:%s", aip_id_format(id, text));
         return aip_str_of(ret_key);
 }
 
