@@ -16,7 +16,7 @@ void model_fixture_start_with(int32_t max_connections_per_host, const char *ca_f
         struct aip_http_client_options options = AIP_HTTP_CLIENT_OPTIONS_INIT;
         char base_url[300];
         if (!server)
-                cr_skip("AIPLAT_TEST_MODEL_URL is not set");
+                cr_skip_test("AIPLAT_TEST_MODEL_URL is not set");
         setenv(KEY_VARIABLE, KEY, 1);
         snprintf(fixture.url, sizeof(fixture.url), "%s", server);
         snprintf(base_url, sizeof(base_url), "%s/v1", server);

@@ -38,7 +38,7 @@ def tests_of_program(output):
 
 def programs_of_log(path):
     """For each program of a meson log: its name and (passed, failed, skipped)."""
-    build = path.stem.removeprefix("testlog-")
+    build = re.sub(r"^testlog-(\d+-)?", "", path.stem)
     for block in BLOCK.split(COLOUR.sub("", path.read_text(errors="replace")))[1:]:
         field = dict(re.findall(r"^(test|result): +(.*)$", block, flags=re.M))
         code = re.search(r"exit status (\d+)", field.get("result", ""))

@@ -86,7 +86,7 @@ Test(uv_loop, a_task_that_defers_itself_starves_neither_timers_nor_input)
         struct probe input = {.watch = {.ready = ready, .fd = ends[0]}, .n_limit = -1};
         struct probe timer = {.timer.fire = fired, .n_limit = 1};
         cr_assert_eq(aip_watch_set(loop, &input.watch, AIP_READABLE, NULL), 0);
-        aip_timer_set(loop, &timer.timer, 20);
+        aip_timer_set(loop, &timer.timer, 200); /* long enough for valgrind */
         aip_defer(loop, &spinner.task);
         aip_uv_loop_run(uv);
         cr_assert_gt(spinner.n, 10);
