@@ -1,5 +1,5 @@
 /* URLs and addresses of the settings, and the adapters' own parsers of them: taken or refused with a
- * message, never with the password in it. In the corpus passwords are "s3cret". */
+ * message, never with the password in it. Where the password is "s3cret", that is looked for. */
 #include "fuzz.h"
 #include "rabbitmq/rabbitmq_settings.h"
 #include "redis/redis_url.h"
@@ -9,11 +9,22 @@
 
 #define SECRET "s3cret"
 
+static int has_secret; /* the input's password is SECRET, and SECRET stands nowhere else in it */
+
+static int find_secret(const char *text)
+{
+        const char *begin = strstr(text, "://"), *end = begin ? strstr(begin, ":" SECRET "@") : NULL;
+        if (!end || end < begin + 3 || strstr(end + 2, SECRET))
+                return 0;
+        return begin + 3 + strcspn(begin + 3, "/?#@") > end && !strstr(text, SECRET SECRET) &&
+               strstr(text, SECRET) == end + 1;
+}
+
 static void check_refusal(int r, aip_error *err)
 {
         MUST(r < 0 && aip_error_code(err) == r);
         MUST(*aip_error_message(err));
-        MUST(!strstr(aip_error_message(err), SECRET));
+        MUST(!has_secret || !strstr(aip_error_message(err), SECRET));
         aip_error_free(err);
 }
 
@@ -69,7 +80,7 @@ static void try_rabbitmq(const char *text)
         }
         MUST(settings.server.host && *settings.server.host);
         MUST(settings.server.port > 0 && settings.server.port <= 65535);
-        MUST(!strstr(settings.address, SECRET));
+        MUST(!has_secret || !strstr(settings.address, SECRET));
         rabbitmq_settings_deinit(&settings);
 }
 
@@ -79,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                             "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "AIPLAT_LISTEN"};
         char *text = aip_str_dup(aip_str_make((const char *)data, size));
         MUST(text);
+        has_secret = find_secret(text);
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
                 try_setting(names[i], text);
         try_redis(text);

@@ -75,6 +75,9 @@ static int parse_url(struct rabbitmq_settings *settings, aip_error **err)
                 return aip_error_set(err, AIP_EINVAL,
                                      "not a RabbitMQ URL; it looks like "
                                      "amqp://user:password@host:5672/vhost");
+        if (settings->server.port < 1 || settings->server.port > 65535 || !*settings->server.host)
+                return aip_error_set(err, AIP_EINVAL,
+                                     "RabbitMQ URL: no host, or a port that is not from 1 to 65535");
         /* "amqp://host/" means the default vhost to everybody but the letter of the URL's grammar.
          * */
         if (settings->server.vhost[0] == '\0')

@@ -58,6 +58,8 @@ static int parse_host(struct redis_url *url, char *host, aip_error **err)
                 int r = parse_number(port, PORT_MAX, &url->port, err);
                 if (r < 0)
                         return r;
+                if (url->port == 0)
+                        return bad_url(err);
         }
         if (*host == '\0' || percent_decode(host) < 0)
                 return bad_url(err);
