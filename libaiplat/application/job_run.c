@@ -259,6 +259,12 @@ static void refreshed(struct aip_op *op)
         aip_job_run_start(run);
 }
 
+/* Something was changed before the job was claimed, and we have not heard of it yet. */
+static int is_behind(const struct aip_job_run *run)
+{
+        return aip_catalog_revision(run->catalog) < run->catalog_revision;
+}
+
 static void start(struct aip_task *task)
 {
         struct aip_job_run *run = AIP_CONTAINER_OF(task, struct aip_job_run, task);
@@ -266,7 +272,7 @@ static void start(struct aip_task *task)
 
         aip_catalog_unref(run->catalog);
         run->catalog = aip_catalog_ref(aip_catalog_service_current(run->ports->catalog));
-        if (run->stop == AIP_RUN_GOES_ON && !run->has_refreshed && is_lacking(run)) {
+        if (run->stop == AIP_RUN_GOES_ON && !run->has_refreshed && (is_behind(run) || is_lacking(run))) {
                 run->has_refreshed = 1;
                 run->refresh = (struct aip_op){.done = refreshed};
                 aip_catalog_service_refresh(run->ports->catalog, &run->refresh);

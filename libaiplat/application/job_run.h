@@ -46,6 +46,7 @@ struct aip_job_run {
         void *user;
 
         aip_job *job;
+        int64_t catalog_revision; /* as the claim saw it; set before the start */
         uint64_t beat; /* the service's: the last heartbeat that spoke of this run */
         aip_catalog *catalog; /* the snapshot that this run is wholly on */
         struct aip_op refresh;

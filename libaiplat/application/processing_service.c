@@ -149,6 +149,7 @@ static void start_run(struct aip_processing_service *s, aip_job *job,
                 aip_job_free(job);
                 return;
         }
+        run->catalog_revision = s->claim.ret_catalog_revision;
         aip_list_append(&s->runs, &run->link);
         s->n_running++;
         aip_job_run_start(run);

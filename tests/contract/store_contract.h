@@ -62,6 +62,7 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(outbox_tells_every_transition)                                                           \
         X(sweep_touches_and_forget_removes)                                                        \
         X(sweep_wants_tasks_for_waiting_jobs_only)                                                 \
+        X(claim_tells_the_revision)                                                                \
         X(promote_tells_delayed_jobs_once)                                                         \
         X(watchers_hear_of_jobs)                                                                   \
         X(watchers_hear_of_the_catalog)                                                            \

@@ -277,6 +277,30 @@ static aip_prompt_template *template_put(struct store_fixture *f, const char *na
         return put.ret_template;
 }
 
+/* So that a worker notices a change it has not heard of before it runs what was claimed after it. */
+void store_contract_claim_tells_the_revision(struct store_fixture *f)
+{
+        struct aip_id ids[2] = {job_create(f, "before", 0), job_create(f, "after", 0)};
+        int64_t before = catalog_revision(f), seen[2];
+
+        for (int i = 0; i < 2; i++) {
+                struct aip_job_claim claim = {.session = next_id(f), .lease_ms = LEASE_LONG_MS,
+                                              .ids = &ids[i], .n_ids = 1, .limit = 1};
+
+                DO(f, claim, &claim);
+                seen[i] = claim.ret_catalog_revision;
+                aip_job_free(claim.ret_jobs[0]);
+                free(claim.ret_jobs);
+                free(claim.ret_transitions);
+                if (i == 0)
+                        aip_prompt_template_unref(
+                                template_put(f, "new", "Be new.", AIP_PUT_CREATE, 0, 1));
+        }
+        cr_assert_eq(seen[0], before);
+        cr_assert_eq(seen[1], catalog_revision(f));
+        cr_assert_gt(seen[1], before);
+}
+
 void store_contract_watchers_hear_of_the_catalog(struct store_fixture *f)
 {
         struct listener listener;

@@ -178,7 +178,7 @@ def test_a_query_that_is_no_text_is_refused(link, query):
     assert link.answer()[0] in (400, 422)
 
 
-@pytest.mark.parametrize("name", ["ä ö", "100%", "a?b", "a+b", "."])
+@pytest.mark.parametrize("name", ["ä ö", "100%", "a?b", "a/b", "a+b", "."])
 def test_any_name_can_be_used_in_a_path(running_dev, name):
     import urllib.parse
     path = "/v1/prompt-templates/" + urllib.parse.quote(name, safe="")
@@ -187,12 +187,6 @@ def test_any_name_can_be_used_in_a_path(running_dev, name):
     assert answer.status == 200 and answer.json()["name"] == name
     assert running_dev.api.delete(path).status == 204
     assert running_dev.api.get(path).status == 404
-
-
-def test_a_slash_in_a_name_is_refused_as_such(running_dev):
-    answer = running_dev.api.put("/v1/prompt-templates/a%2Fb", {"content": "x"})
-    assert answer.status == 422 and "name" in answer.json()["detail"]
-    assert running_dev.api.get("/v1/prompt-templates/a%2Fb").status == 404
 
 
 # -- waits -----------------------------------------------------------------------------------------

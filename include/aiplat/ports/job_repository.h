@@ -98,6 +98,9 @@ struct aip_job_claim {
         aip_job **ret_jobs;  /* array (free()) of jobs in PROCESSING, owned by caller */
         struct aip_transition *ret_transitions; /* array (free()), one a job */
         size_t ret_n;        /* ids that could not be claimed are simply not there */
+        /* Of the catalog as the claim saw it: a worker whose snapshot is older reads the catalog again
+         * before it runs these jobs, so that a change applies to every job accepted after it. */
+        int64_t ret_catalog_revision;
 };
 
 /*

@@ -365,6 +365,7 @@ static int run_claim(struct memory_store *store, struct aip_op *op, aip_error **
         claim->ret_jobs = answer.ret_jobs;
         claim->ret_transitions = answer.ret_transitions;
         claim->ret_n = answer.ret_n;
+        claim->ret_catalog_revision = store->catalog_revision;
         return 0;
 }
 

@@ -38,12 +38,12 @@ static size_t rows_of(const struct aip_op *op)
                      "attempt, is_runnable, at) SELECT outbox_id, id, version, 'started', "        \
                      "'QUEUED', "                                                                  \
                      "'PROCESSING', attempt, false, updated_at FROM moved) "                       \
-                     "SELECT l.id, m.outbox_id, m.slot, " PG_JOB_COLUMNS(                          \
+                     "SELECT l.id, m.outbox_id, m.slot, (SELECT revision FROM catalog_revision), " PG_JOB_COLUMNS(                          \
                              "m") " "                                                              \
                                   "FROM live l LEFT JOIN moved m ON m.session = l.id"
 
 /* Columns of the answer. A live session without jobs has one row, whose outbox_id is null. */
-enum { SESSION, OUTBOX_ID, SLOT, JOB };
+enum { SESSION, OUTBOX_ID, SLOT, REVISION, JOB };
 
 static const struct pg_statement claim_statement = {
         PG_STATEMENT_CLAIM,
@@ -228,6 +228,7 @@ static int read_claim(struct pg_store *store, struct aip_job_claim *claim, size_
         claim->ret_jobs = AIP_TAKE(claimed.jobs);
         claim->ret_transitions = AIP_TAKE(claimed.transitions);
         claim->ret_n = claimed.n;
+        claim->ret_catalog_revision = pg_get_int8(result, 0, REVISION);
         claimed.n = 0;
         return 0;
 }

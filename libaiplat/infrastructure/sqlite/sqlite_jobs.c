@@ -353,6 +353,9 @@ static int run_claim(struct sqlite_db *db, struct sqlite_request *rq, aip_error 
         r = aip_sqlite_session_renew(db, &claim->session, claim->lease_ms, err);
         if (r < 0)
                 return r;
+        r = aip_sqlite_read_int(db, SQL_REVISION, &answer->number, err);
+        if (r < 0)
+                return r;
         return claim->n_ids > 0 ? claim_ids(db, claim, answer, err)
                                 : claim_due(db, claim, answer, err);
 }
@@ -364,6 +367,7 @@ static void deliver_claim(struct sqlite_request *rq)
         claim->ret_jobs = AIP_TAKE(rq->answer.jobs);
         claim->ret_transitions = AIP_TAKE(rq->answer.transitions);
         claim->ret_n = rq->answer.n;
+        claim->ret_catalog_revision = rq->answer.number;
 }
 
 const struct sqlite_call aip_sqlite_claim = {1, run_claim, deliver_claim};
