@@ -206,6 +206,17 @@ Test(processing_service, a_configuration_that_was_made_just_now_is_found)
         expect_result(&id, "p");
 }
 
+Test(processing_service, a_change_applies_to_every_job_that_is_claimed_after_it)
+{
+        struct aip_id id;
+
+        one.node.jobs.lost_hints_permille = 1000;
+        put_config(&one, "fast", "fail=caller_permission", 1);
+        id = submit(&one, submit_of("p", "fast"));
+        pass_ms(&one, 100);
+        expect_error(&id, "caller_permission");
+}
+
 /* ── cancelling ──────────────────────────────────────────────────────────────────────────────── */
 
 Test(processing_service, a_cancel_stops_the_call_in_flight)
