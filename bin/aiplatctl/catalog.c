@@ -35,7 +35,7 @@ struct kind {
 #define N(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct column config_columns[] = {
-        {"name", "NAME", 32},     {"provider", "PROVIDER", 16}, {"model_name", "MODEL", 36},
+        {"name", "NAME", 32},       {"provider", "PROVIDER", 16}, {"model_name", "MODEL", 36},
         {"temperature", "TEMP", 5}, {"max_tokens", "TOKENS", 8},  {"api_key_env", "KEY", 24},
         {"is_active", "ACTIVE", 6}};
 static const struct field config_fields[] = {
@@ -43,24 +43,35 @@ static const struct field config_fields[] = {
         {"model", 'm', "model_name", "NAME", TEXT, "The provider's name for the model"},
         {"api-key-env", 'k', "api_key_env", "VARIABLE", TEXT,
          "Environment variable that holds the key; empty for none"},
-        {"base-url", 'b', "base_url", "URL", TEXT, "For servers that speak the provider's protocol"},
+        {"base-url", 'b', "base_url", "URL", TEXT,
+         "For servers that speak the provider's protocol"},
         {"temperature", 'T', "temperature", "N", NUMBER, "0.0–2.0"},
         {"max-tokens", 'n', "max_tokens", "N", NUMBER, "Of the answer"},
         {"timeout", 's', "timeout_seconds", "SECONDS", NUMBER, "For one call"},
         {"active", 'a', "is_active", "true|false", BOOLEAN, "Whether jobs may use it"}};
 static const struct kind configs = {
-        "/v1/llm-configs", "llm_configs", config_columns, N(config_columns), config_fields,
-        N(config_fields), "Create or change an LLM configuration. Workers use it within a second."};
+        "/v1/llm-configs",
+        "llm_configs",
+        config_columns,
+        N(config_columns),
+        config_fields,
+        N(config_fields),
+        "Create or change an LLM configuration. Workers use it within a second."};
 
 static const struct column template_columns[] = {
         {"name", "NAME", 32}, {"description", "DESCRIPTION", 40}, {"content", "CONTENT", 60}};
 static const struct field template_fields[] = {
         {"content", 'c', "content", "TEXT|@FILE|-", TEXT, "The system part, with {{variables}}"},
-        {"user-content", 'u', "user_content", "TEXT|@FILE|-", TEXT, "The user part, with {{prompt}}"},
+        {"user-content", 'u', "user_content", "TEXT|@FILE|-", TEXT,
+         "The user part, with {{prompt}}"},
         {"description", 'd', "description", "TEXT", TEXT, "What it is for"}};
-static const struct kind templates = {
-        "/v1/prompt-templates", "prompt_templates", template_columns, N(template_columns),
-        template_fields, N(template_fields), "Create or change a prompt template. The next job uses it."};
+static const struct kind templates = {"/v1/prompt-templates",
+                                      "prompt_templates",
+                                      template_columns,
+                                      N(template_columns),
+                                      template_fields,
+                                      N(template_fields),
+                                      "Create or change a prompt template. The next job uses it."};
 
 /* ── arguments ───────────────────────────────────────────────────────────────────────────────── */
 
@@ -92,7 +103,8 @@ static void add_change(struct argp_state *state, struct arguments *a, const stru
                 break;
         case BOOLEAN:
                 if (strcmp(argument, "true") != 0 && strcmp(argument, "false") != 0)
-                        argp_error(state, "--%s wants true or false, not '%s'", field->option, argument);
+                        argp_error(state, "--%s wants true or false, not '%s'", field->option,
+                                   argument);
                 value = aip_value_bool(strcmp(argument, "true") == 0);
                 break;
         }
@@ -158,7 +170,8 @@ static int call(const struct arguments *a, const char *method, const aip_value *
                 r = client_escape(&path, aip_str_of(a->name));
         if (r >= 0 && a->limit && (r = aip_buf_append_cstr(&path, "?limit=")) >= 0)
                 r = client_escape(&path, aip_str_of(a->limit));
-        if (r >= 0 && a->cursor && (r = aip_buf_append_cstr(&path, a->limit ? "&cursor=" : "?cursor=")) >= 0)
+        if (r >= 0 && a->cursor &&
+            (r = aip_buf_append_cstr(&path, a->limit ? "&cursor=" : "?cursor=")) >= 0)
                 r = client_escape(&path, aip_str_of(a->cursor));
         c.path = aip_buf_str(&path);
         if (r < 0)
@@ -186,10 +199,11 @@ static int list(const struct kind *kind, int argc, char **argv)
 {
         static const struct argp_option options[] = {
                 {"limit", KEY_LIMIT, "N", 0, "So many at most, 1–1000 (100)", 0},
-                {"cursor", KEY_CURSOR, "CURSOR", 0, "The next page: what the last one ended with", 0},
+                {"cursor", KEY_CURSOR, "CURSOR", 0, "The next page: what the last one ended with",
+                 0},
                 {0}};
-        static const struct argp argp = {options, parse_list, NULL, "List them by name.",
-                                         common_children, NULL, NULL};
+        static const struct argp argp = {options,         parse_list, NULL, "List them by name.",
+                                         common_children, NULL,       NULL};
         struct arguments a = {COMMON_INIT, kind, NULL, NULL, NULL, NULL};
         struct aip_str cursor;
         struct reply reply;
@@ -212,7 +226,8 @@ static int list(const struct kind *kind, int argc, char **argv)
         return code;
 }
 
-static int with_name(const struct kind *kind, const char *method, const char *doc, int argc, char **argv)
+static int with_name(const struct kind *kind, const char *method, const char *doc, int argc,
+                     char **argv)
 {
         struct argp argp = {NULL, parse_set, "NAME", doc, common_children, NULL, NULL};
         struct kind no_fields = *kind;

@@ -32,7 +32,8 @@ static int set_up(CURL *curl, const struct call *call, struct aip_buf *url, stru
         char header[300];
         int r;
 
-        if ((r = aip_buf_append_cstr(url, call->url)) < 0 || (r = aip_buf_append(url, call->path)) < 0)
+        if ((r = aip_buf_append_cstr(url, call->url)) < 0 ||
+            (r = aip_buf_append(url, call->path)) < 0)
                 return r;
         curl_easy_setopt(curl, CURLOPT_URL, url->p);
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
@@ -69,7 +70,8 @@ static CURLcode perform(CURL *curl, const struct call *call, struct reply *reply
 
                 aip_buf_clear(&reply->body);
                 code = curl_easy_perform(curl);
-                if (code == CURLE_OK || !is_safe_to_repeat(call) || code == CURLE_OPERATION_TIMEDOUT)
+                if (code == CURLE_OK || !is_safe_to_repeat(call) ||
+                    code == CURLE_OPERATION_TIMEDOUT)
                         break;
                 if (try < TRIES)
                         nanosleep(&pause, NULL);

@@ -13,7 +13,7 @@ struct reply {
 };
 
 struct call {
-        const char *url;    /* of the gateway */
+        const char *url; /* of the gateway */
         const char *method;
         struct aip_str path; /* escaped, with its query */
         const aip_value *body;

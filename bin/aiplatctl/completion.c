@@ -44,25 +44,30 @@ static void print_bash(void)
         fputs("_aiplatctl() {\n"
               "        local word=\"${COMP_WORDS[COMP_CWORD]}\" words\n"
               "        case \"$COMP_CWORD:${COMP_WORDS[1]}\" in\n"
-              "        1:*) words=\"", stdout);
+              "        1:*) words=\"",
+              stdout);
         print_words(NULL);
         fputs("\" ;;\n        2:config) words=\"", stdout);
         print_words("config");
         fputs("\" ;;\n        2:template) words=\"", stdout);
         print_words("template");
         fputs("\" ;;\n        2:completion) words=\"bash zsh\" ;;\n"
-              "        *) words=$(${COMP_WORDS[@]:0:2} --help 2>/dev/null | grep -o -- '--[a-z-]*') ;;\n"
+              "        *) words=$(${COMP_WORDS[@]:0:2} --help 2>/dev/null | grep -o -- "
+              "'--[a-z-]*') ;;\n"
               "        esac\n"
               "        COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
               "}\n"
-              "complete -F _aiplatctl aiplatctl\n", stdout);
+              "complete -F _aiplatctl aiplatctl\n",
+              stdout);
 }
 
 int cmd_completion(int argc, char **argv)
 {
-        static const struct argp argp = {NULL, parse, "bash|zsh",
-                                         "Print a completion script: source <(aiplatctl completion bash)",
-                                         NULL, NULL, NULL};
+        static const struct argp argp = {
+                NULL,       parse,
+                "bash|zsh", "Print a completion script: source <(aiplatctl completion bash)",
+                NULL,       NULL,
+                NULL};
         const char *shell = NULL;
 
         command_parse(&argp, argc, argv, &shell);

@@ -13,8 +13,8 @@
 #include "output.h"
 #include "text.h"
 
-#define READY_WAIT_MS   15000
-#define PROGRESS_MS     100
+#define READY_WAIT_MS 15000
+#define PROGRESS_MS   100
 
 enum {
         KEY_CONFIG = 'c',
@@ -112,8 +112,9 @@ static int load_embedded(struct embedded *e, aip_settings **ret_settings)
                 return code;
         url = aip_settings_values(*ret_settings)->database_url;
         if (strncmp(url, "sqlite:", 7) != 0 && strncmp(url, "memory:", 7) != 0) {
-                fprintf(stderr, "aiplatctl: this command works on an embedded store; DATABASE_URL names "
-                                "another one: --set DATABASE_URL=sqlite:///aiplat.db\n");
+                fprintf(stderr,
+                        "aiplatctl: this command works on an embedded store; DATABASE_URL names "
+                        "another one: --set DATABASE_URL=sqlite:///aiplat.db\n");
                 aip_settings_free(*ret_settings);
                 *ret_settings = NULL;
                 return EXIT_USAGE;
@@ -177,8 +178,9 @@ static int print_job(const struct embedded *e, const aip_job *job)
                 printf("%.*s\n", (int)f->result.n, f->result.p);
         aip_buf_deinit(&view);
         if (f->status == AIP_JOB_COMPLETED && aip_str_eq(f->provider, aip_str_of("simulated")))
-                fprintf(stderr, "\n(This answer is simulated: no model was asked. Set OPENAI_API_KEY or "
-                                "ANTHROPIC_API_KEY for a real one.)\n");
+                fprintf(stderr,
+                        "\n(This answer is simulated: no model was asked. Set OPENAI_API_KEY or "
+                        "ANTHROPIC_API_KEY for a real one.)\n");
         if (f->status != AIP_JOB_COMPLETED)
                 fprintf(stderr, "aiplatctl: the job is %s: %.*s\n", aip_job_status_name(f->status),
                         (int)f->error_message.n, f->error_message.p ? f->error_message.p : "");
@@ -250,10 +252,15 @@ int cmd_run(int argc, char **argv)
                 {"set", KEY_SET, "NAME=VALUE", 0, "Set a setting; may be repeated", 0},
                 {"verbose", KEY_VERBOSE, NULL, 0, "Show the logs", 0},
                 {0}};
-        static const struct argp argp = {options, parse_embedded, "PROMPT|-",
-                                         "Run one prompt in this process, on the embedded store and queue, "
-                                         "and print the answer.",
-                                         common_children, NULL, NULL};
+        static const struct argp argp = {
+                options,
+                parse_embedded,
+                "PROMPT|-",
+                "Run one prompt in this process, on the embedded store and queue, "
+                "and print the answer.",
+                common_children,
+                NULL,
+                NULL};
         struct embedded e = {.takes_prompt = 1};
         struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
         aip_settings *settings = NULL;
@@ -262,7 +269,8 @@ int cmd_run(int argc, char **argv)
         command_parse(&argp, argc, argv, &e);
         keep_embedded(&e);
         if (!e.prompt) {
-                fprintf(stderr, "aiplatctl: a prompt is wanted, or - to read it from standard input\n");
+                fprintf(stderr,
+                        "aiplatctl: a prompt is wanted, or - to read it from standard input\n");
                 code = EXIT_USAGE;
         } else {
                 code = text_argument(e.prompt, &text);
@@ -288,9 +296,11 @@ static int dev_in(const struct embedded *e, const aip_settings *settings)
         if (r == 0)
                 r = aip_runtime_start_gateway(runtime, &err);
         if (r == 0 && isatty(STDERR_FILENO))
-                fprintf(stderr, "aiplat on http://%s:%d – Ctrl-C ends it. Try:\n"
-                                "  aiplatctl submit --wait \"Write a haiku about programming\"\n",
-                        aip_settings_values(settings)->listen_host, aip_runtime_gateway_port(runtime));
+                fprintf(stderr,
+                        "aiplat on http://%s:%d – Ctrl-C ends it. Try:\n"
+                        "  aiplatctl submit --wait \"Write a haiku about programming\"\n",
+                        aip_settings_values(settings)->listen_host,
+                        aip_runtime_gateway_port(runtime));
         if (r == 0)
                 r = aip_runtime_run(runtime, &err);
         aip_runtime_free(runtime);
@@ -303,11 +313,17 @@ int cmd_dev(int argc, char **argv)
                 {"listen", KEY_LISTEN, "HOST:PORT", 0, "Listen there (127.0.0.1:8000)", 0},
                 {"env-file", KEY_ENV_FILE, "FILE", 0, "Read settings from FILE instead of .env", 0},
                 {"set", KEY_SET, "NAME=VALUE", 0, "Set a setting; may be repeated", 0},
-                {"help-settings", KEY_SETTINGS, NULL, 0, "List all settings with their defaults", 0},
+                {"help-settings", KEY_SETTINGS, NULL, 0, "List all settings with their defaults",
+                 0},
                 {0}};
-        static const struct argp argp = {options, parse_embedded, NULL,
-                                         "Gateway and worker in one process, on the embedded store and queue.",
-                                         common_children, NULL, NULL};
+        static const struct argp argp = {
+                options,
+                parse_embedded,
+                NULL,
+                "Gateway and worker in one process, on the embedded store and queue.",
+                common_children,
+                NULL,
+                NULL};
         struct embedded e = {.prompt = NULL};
         aip_settings *settings = NULL;
         int code;
@@ -326,14 +342,16 @@ int cmd_dev(int argc, char **argv)
 
 static int migrate_in(const struct embedded *e, const aip_settings *settings)
 {
-        struct aip_log log = e->is_verbose ? program_log(settings) : (struct aip_log){drop, NULL, AIP_LOG_ERROR};
+        struct aip_log log =
+                e->is_verbose ? program_log(settings) : (struct aip_log){drop, NULL, AIP_LOG_ERROR};
         aip_error *err = NULL;
         int code = EXIT_OK;
 
         if (aip_migrate(settings, &log, READY_WAIT_MS, &err) < 0)
                 code = program_fail(err);
         if (code == EXIT_OK)
-                puts(e->common.is_json ? "{\"status\":\"up to date\"}" : "the database is up to date");
+                puts(e->common.is_json ? "{\"status\":\"up to date\"}"
+                                       : "the database is up to date");
         return code;
 }
 
@@ -344,9 +362,14 @@ int cmd_migrate(int argc, char **argv)
                 {"set", KEY_SET, "NAME=VALUE", 0, "Set a setting; may be repeated", 0},
                 {"verbose", KEY_VERBOSE, NULL, 0, "Show the logs", 0},
                 {0}};
-        static const struct argp argp = {options, parse_embedded, NULL,
-                                         "Apply the migrations that the database of DATABASE_URL lacks.",
-                                         common_children, NULL, NULL};
+        static const struct argp argp = {
+                options,
+                parse_embedded,
+                NULL,
+                "Apply the migrations that the database of DATABASE_URL lacks.",
+                common_children,
+                NULL,
+                NULL};
         struct embedded e = {.prompt = NULL};
         aip_settings *settings = NULL;
         int code;

@@ -29,17 +29,23 @@ static void print_dependencies(const aip_value *ready)
                 printf("  %-10.*s %-5.*s %-10.*s", (int)name.n, name.p, (int)state.n, state.p,
                        (int)adapter.n, adapter.p ? adapter.p : "");
                 if (aip_value_get_cstr(one, "latency_ms"))
-                        printf(" %.2f ms", aip_value_as_double(aip_value_get_cstr(one, "latency_ms"), 0));
+                        printf(" %.2f ms",
+                               aip_value_as_double(aip_value_get_cstr(one, "latency_ms"), 0));
                 printf("%s%.*s\n", error.p ? "  " : "", (int)error.n, error.p ? error.p : "");
         }
 }
 
 int cmd_health(int argc, char **argv)
 {
-        static const struct argp argp = {NULL, parse, NULL,
-                                         "Ask the gateway how it and its servers are. Exits with 0 when "
-                                         "jobs can be accepted.",
-                                         common_children, NULL, NULL};
+        static const struct argp argp = {
+                NULL,
+                parse,
+                NULL,
+                "Ask the gateway how it and its servers are. Exits with 0 when "
+                "jobs can be accepted.",
+                common_children,
+                NULL,
+                NULL};
         struct common common = COMMON_INIT;
         struct call call = {NULL, "GET", aip_str_of("/ready"), NULL, NULL, 10};
         struct reply reply;

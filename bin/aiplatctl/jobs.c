@@ -75,7 +75,8 @@ static int print_answer(const struct reply *reply, int is_json)
                 printf("%.*s\n", (int)result.n, result.p);
         } else {
                 fprintf(stderr, "%s: the job is %.*s%s%.*s\n", program_invocation_short_name,
-                        (int)status.n, status.p, error.p ? ": " : "", (int)error.n, error.p ? error.p : "");
+                        (int)status.n, status.p, error.p ? ": " : "", (int)error.n,
+                        error.p ? error.p : "");
         }
         return is_completed ? EXIT_OK : EXIT_FAILED;
 }
@@ -149,7 +150,8 @@ static const struct argp_option submit_options[] = {
         {"timeout", KEY_TIMEOUT, "SECONDS", 0, "Wait at most so long", 0},
         {0}};
 
-static void set_member(struct argp_state *state, aip_value **object, const char *name, aip_value *value)
+static void set_member(struct argp_state *state, aip_value **object, const char *name,
+                       aip_value *value)
 {
         if (aip_value_object_set_cstr(object, name, value) < 0)
                 argp_failure(state, EXIT_FAILED, 0, "out of memory");
@@ -188,7 +190,8 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
                 set_member(state, &s->body, "config_name", aip_value_string(aip_str_of(argument)));
                 return 0;
         case KEY_TEMPLATE:
-                set_member(state, &s->body, "template_name", aip_value_string(aip_str_of(argument)));
+                set_member(state, &s->body, "template_name",
+                           aip_value_string(aip_str_of(argument)));
                 return 0;
         case KEY_VARIABLE:
                 set_variable(state, &s->variables, argument);
@@ -201,7 +204,8 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
                            aip_value_double(text_number(state, "--max-attempts", argument)));
                 return 0;
         case KEY_DELAY:
-                set_member(state, &s->body, "delay", aip_value_double(text_number(state, "--delay", argument)));
+                set_member(state, &s->body, "delay",
+                           aip_value_double(text_number(state, "--delay", argument)));
                 return 0;
         case KEY_RUN_AT:
                 set_member(state, &s->body, "run_at", aip_value_string(aip_str_of(argument)));
@@ -262,7 +266,8 @@ static const char *key_of(const struct submit *s, char own[AIP_ID_TEXT_BYTES])
 static int send_submit(struct submit *s, struct aip_str prompt)
 {
         char own_key[AIP_ID_TEXT_BYTES];
-        struct call call = {s->common.url, "POST", aip_str_of("/v1/jobs"), NULL, key_of(s, own_key), 0};
+        struct call call = {s->common.url,      "POST", aip_str_of("/v1/jobs"), NULL,
+                            key_of(s, own_key), 0};
         struct reply reply;
         aip_error *err = NULL;
         int code;
@@ -282,9 +287,13 @@ static int send_submit(struct submit *s, struct aip_str prompt)
 
 int cmd_submit(int argc, char **argv)
 {
-        static const struct argp argp = {submit_options, parse_submit, "PROMPT|-",
+        static const struct argp argp = {submit_options,
+                                         parse_submit,
+                                         "PROMPT|-",
                                          "Submit a job to the gateway and print its id.",
-                                         common_children, NULL, NULL};
+                                         common_children,
+                                         NULL,
+                                         NULL};
         struct submit s = {COMMON_INIT, NULL, aip_value_object(), aip_value_object(), NULL, 0, 0};
         struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
         int code;
@@ -359,8 +368,8 @@ static int call_job(const struct one_job *o, const char *method, const char *aft
 
 int cmd_status(int argc, char **argv)
 {
-        static const struct argp argp = {NULL, parse_one_job, "JOB_ID", "Show a job.",
-                                         common_children, NULL, NULL};
+        static const struct argp argp = {
+                NULL, parse_one_job, "JOB_ID", "Show a job.", common_children, NULL, NULL};
         struct one_job o = {COMMON_INIT, NULL, 0};
 
         command_parse(&argp, argc, argv, &o);
@@ -369,9 +378,13 @@ int cmd_status(int argc, char **argv)
 
 int cmd_cancel(int argc, char **argv)
 {
-        static const struct argp argp = {NULL, parse_one_job, "JOB_ID",
+        static const struct argp argp = {NULL,
+                                         parse_one_job,
+                                         "JOB_ID",
                                          "Cancel a job; a model call in flight is stopped.",
-                                         common_children, NULL, NULL};
+                                         common_children,
+                                         NULL,
+                                         NULL};
         struct one_job o = {COMMON_INIT, NULL, 0};
 
         command_parse(&argp, argc, argv, &o);
@@ -382,10 +395,15 @@ int cmd_wait(int argc, char **argv)
 {
         static const struct argp_option options[] = {
                 {"timeout", KEY_TIMEOUT, "SECONDS", 0, "Wait at most so long (for ever)", 0}, {0}};
-        static const struct argp argp = {options, parse_one_job, "JOB_ID",
-                                         "Wait for the end of a job and print its answer. Exits with 0 "
-                                         "only when it completed.",
-                                         common_children, NULL, NULL};
+        static const struct argp argp = {
+                options,
+                parse_one_job,
+                "JOB_ID",
+                "Wait for the end of a job and print its answer. Exits with 0 "
+                "only when it completed.",
+                common_children,
+                NULL,
+                NULL};
         struct one_job o = {COMMON_INIT, NULL, 0};
 
         command_parse(&argp, argc, argv, &o);
@@ -445,13 +463,12 @@ static error_t parse_list(int key, char *argument, struct argp_state *state)
 
 static void print_page(const struct list *l, const struct reply *reply)
 {
-        static const struct column columns[] = {{"job_id", "JOB", 36},
-                                                {"status", "STATUS", 10},
-                                                {"created_at", "CREATED", 19},
-                                                {"config_name", "CONFIG", 24},
-                                                {"attempt", "TRY", 3},
-                                                {"prompt", "PROMPT", 50}};
-        struct aip_str cursor = aip_value_as_string(aip_value_get_cstr(reply->value, "next_cursor"));
+        static const struct column columns[] = {
+                {"job_id", "JOB", 36},         {"status", "STATUS", 10},
+                {"created_at", "CREATED", 19}, {"config_name", "CONFIG", 24},
+                {"attempt", "TRY", 3},         {"prompt", "PROMPT", 50}};
+        struct aip_str cursor =
+                aip_value_as_string(aip_value_get_cstr(reply->value, "next_cursor"));
 
         if (l->common.is_json) {
                 output_json(aip_buf_str(&reply->body));
@@ -465,8 +482,9 @@ static void print_page(const struct list *l, const struct reply *reply)
 
 int cmd_list(int argc, char **argv)
 {
-        static const struct argp argp = {list_options, parse_list, NULL, "List jobs, newest first.",
-                                         common_children, NULL, NULL};
+        static const struct argp argp = {
+                list_options,    parse_list, NULL, "List jobs, newest first.",
+                common_children, NULL,       NULL};
         struct list l = {COMMON_INIT, AIP_BUF_INIT(65536), 0};
         struct call call = {NULL, "GET", {NULL, 0}, NULL, NULL, 0};
         struct reply reply;

@@ -13,7 +13,8 @@
 #define DEFAULT_URL "http://127.0.0.1:8000"
 
 const struct command commands[] = {
-        {"run", "run one prompt in this process, without any server, and print the answer", cmd_run},
+        {"run", "run one prompt in this process, without any server, and print the answer",
+         cmd_run},
         {"dev", "gateway and worker in one process, on an embedded store", cmd_dev},
         {"submit", "submit a job to the gateway", cmd_submit},
         {"status", "show a job", cmd_status},
@@ -78,8 +79,10 @@ static void print_help(FILE *out)
         fprintf(out, "Usage: aiplatctl COMMAND [ARGUMENTS…]\n\n");
         for (size_t i = 0; i < n_commands; i++)
                 fprintf(out, "  %-16s %s\n", commands[i].words, commands[i].summary);
-        fprintf(out, "\n'aiplatctl COMMAND --help' tells more. Exit codes: 0 done, 1 failed, 64 wrong\n"
-                     "usage or settings, 66 not found, 69 a server cannot be reached, 75 not over in time.\n");
+        fprintf(out,
+                "\n'aiplatctl COMMAND --help' tells more. Exit codes: 0 done, 1 failed, 64 wrong\n"
+                "usage or settings, 66 not found, 69 a server cannot be reached, 75 not over in "
+                "time.\n");
 }
 
 /* How many of the arguments the command's words take; 0: it is another command. */
@@ -124,7 +127,8 @@ int main(int argc, char **argv)
                 print_help(stderr);
                 return EXIT_USAGE;
         }
-        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "-h") == 0) {
+        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 ||
+            strcmp(argv[1], "-h") == 0) {
                 print_help(stdout);
                 return EXIT_OK;
         }

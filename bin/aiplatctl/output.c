@@ -94,7 +94,8 @@ void output_table(const struct column *columns, size_t n_columns, const aip_valu
                 for (size_t c = 0; c < n_columns; c++) {
                         struct aip_buf text = AIP_BUF_INIT(1u << 20);
 
-                        cell_text(aip_value_get_cstr(aip_value_at(rows, r), columns[c].member), &text);
+                        cell_text(aip_value_get_cstr(aip_value_at(rows, r), columns[c].member),
+                                  &text);
                         print_padded(aip_buf_str(&text), widths[c], c + 1 == n_columns);
                         aip_buf_deinit(&text);
                 }

@@ -15,12 +15,13 @@ static int read_stream(FILE *stream, const char *name, struct aip_buf *text)
 
         while ((n = fread(block, 1, sizeof(block), stream)) > 0)
                 if (aip_buf_append(text, aip_str_make(block, n)) < 0) {
-                        fprintf(stderr, "%s: %s: more than %zu bytes\n", program_invocation_short_name,
-                                name, text->max_bytes);
+                        fprintf(stderr, "%s: %s: more than %zu bytes\n",
+                                program_invocation_short_name, name, text->max_bytes);
                         return EXIT_USAGE;
                 }
         if (ferror(stream)) {
-                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, name, strerror(errno));
+                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, name,
+                        strerror(errno));
                 return EXIT_FAILED;
         }
         return EXIT_OK;

@@ -101,7 +101,8 @@ void program_print_settings(void)
 {
         const struct aip_setting_info *info;
 
-        puts("Settings: from .env, from the environment, and by --set NAME=VALUE, the later winning.\n");
+        puts("Settings: from .env, from the environment, and by --set NAME=VALUE, the later "
+             "winning.\n");
         for (size_t i = 0; (info = aip_setting_info(i)) != NULL; i++)
                 printf("  %s (default: %s)\n      %s\n", info->name,
                        info->fallback && *info->fallback ? info->fallback : "none", info->help);

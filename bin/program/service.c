@@ -7,7 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_LISTEN = 'l', KEY_CONCURRENCY = 'c', KEY_ENV_FILE = 'e', KEY_SET = 's', KEY_SETTINGS = 0x100 };
+enum {
+        KEY_LISTEN = 'l',
+        KEY_CONCURRENCY = 'c',
+        KEY_ENV_FILE = 'e',
+        KEY_SET = 's',
+        KEY_SETTINGS = 0x100
+};
 
 static const struct argp_option options[] = {
         {"listen", KEY_LISTEN, "HOST:PORT", 0, "Listen there (AIPLAT_LISTEN)", 0},

@@ -36,10 +36,10 @@ struct aip_catalog_service {
         struct aip_store_watcher watcher;
         struct aip_timer timer; /* the next reconciliation, or the next try to load */
 
-        struct aip_list waiters;            /* struct waiter: for the first snapshot */
-        struct aip_op_queue on_this_load;   /* changes that the load in flight will show */
-        struct aip_op_queue on_next_load;   /* changes stored after it began */
-        size_t n_changes;                   /* puts and deletes at the store */
+        struct aip_list waiters;          /* struct waiter: for the first snapshot */
+        struct aip_op_queue on_this_load; /* changes that the load in flight will show */
+        struct aip_op_queue on_next_load; /* changes stored after it began */
+        size_t n_changes;                 /* puts and deletes at the store */
         struct aip_op *closing;
 };
 
@@ -92,12 +92,13 @@ static void take_snapshot(struct aip_catalog_service *s)
         if (load->ret_n_invalid > 0)
                 aip_log_write(s->log, AIP_LOG_WARNING, "catalog", "%zu unusable rows left out: %s",
                               load->ret_n_invalid, load->ret_invalid.p ? load->ret_invalid.p : "");
-        if (!s->current || aip_catalog_revision(s->current) != aip_catalog_revision(load->ret_catalog))
+        if (!s->current ||
+            aip_catalog_revision(s->current) != aip_catalog_revision(load->ret_catalog))
                 aip_log_write(s->log, AIP_LOG_INFO, "catalog", "revision %lld is live",
                               (long long)aip_catalog_revision(load->ret_catalog));
         aip_catalog_unref(s->current);
         s->current = AIP_TAKE(load->ret_catalog);
-        AIP_LIST_FOREACH(node, &s->waiters)
+        AIP_LIST_FOREACH (node, &s->waiters)
                 waiter_end(AIP_LIST_ENTRY(node, struct waiter, link), NULL);
 }
 
@@ -141,7 +142,8 @@ static void start_load(struct aip_catalog_service *s)
 
 static void revision_done(struct aip_op *op)
 {
-        struct aip_catalog_service *s = AIP_CONTAINER_OF(op, struct aip_catalog_service, revision_op);
+        struct aip_catalog_service *s =
+                AIP_CONTAINER_OF(op, struct aip_catalog_service, revision_op);
         int is_same = !op->err && s->current && aip_catalog_revision(s->current) == s->revision;
 
         aip_error_free(AIP_TAKE(op->err));
@@ -209,7 +211,7 @@ void aip_catalog_service_close(aip_catalog_service *s, struct aip_op *op)
         s->closing = op;
         s->jobs.ops->unwatch(s->jobs.self, &s->watcher);
         aip_timer_clear(s->loop, &s->timer);
-        AIP_LIST_FOREACH(node, &s->waiters) {
+        AIP_LIST_FOREACH (node, &s->waiters) {
                 aip_error *err = NULL;
 
                 aip_error_set(&err, AIP_ECANCELLED, "shutting down");

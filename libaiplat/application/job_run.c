@@ -18,9 +18,9 @@
 #include "macros.h"
 #include "mem.h"
 
-#define JOB_TIMEOUT_MS   3600000
-#define RECORD_FIRST_MS  200
-#define RECORD_MAX_MS    5000
+#define JOB_TIMEOUT_MS  3600000
+#define RECORD_FIRST_MS 200
+#define RECORD_MAX_MS   5000
 
 /* ── what all runs share ─────────────────────────────────────────────────────────────────────── */
 
@@ -212,7 +212,8 @@ static int prepare_agent(struct aip_job_run *run, aip_error **err)
         const aip_prompt_template *template = aip_catalog_template(run->catalog, f->template_name);
 
         if (!config)
-                return fail_for_good(err, "caller_config_not_found", "no configuration", f->config_name);
+                return fail_for_good(err, "caller_config_not_found", "no configuration",
+                                     f->config_name);
         if (!aip_llm_config_fields(config)->is_active)
                 return fail_for_good(err, "caller_config_not_active", "not active: configuration",
                                      f->config_name);
@@ -234,8 +235,9 @@ static int prepare_input(struct aip_job_run *run, aip_value **ret_input, aip_err
 {
         _cleanup_(aip_value_unref_p) aip_value *input = aip_value_object();
 
-        if (!input || aip_value_object_set_cstr(&input, "prompt",
-                                                aip_value_string(aip_job_fields(run->job)->prompt)) < 0)
+        if (!input ||
+            aip_value_object_set_cstr(&input, "prompt",
+                                      aip_value_string(aip_job_fields(run->job)->prompt)) < 0)
                 return aip_error_set_nomem(err);
         *ret_input = AIP_TAKE(input);
         return 0;
@@ -272,7 +274,8 @@ static void start(struct aip_task *task)
 
         aip_catalog_unref(run->catalog);
         run->catalog = aip_catalog_ref(aip_catalog_service_current(run->ports->catalog));
-        if (run->stop == AIP_RUN_GOES_ON && !run->has_refreshed && (is_behind(run) || is_lacking(run))) {
+        if (run->stop == AIP_RUN_GOES_ON && !run->has_refreshed &&
+            (is_behind(run) || is_lacking(run))) {
                 run->has_refreshed = 1;
                 run->refresh = (struct aip_op){.done = refreshed};
                 aip_catalog_service_refresh(run->ports->catalog, &run->refresh);
@@ -285,7 +288,8 @@ static void start(struct aip_task *task)
                 return;
         }
         run->is_in_graph = 1;
-        run->graph_run = (struct aip_graph_run){.op = {.done = graph_done}, .self_size = sizeof(run->graph_run)};
+        run->graph_run = (struct aip_graph_run){.op = {.done = graph_done},
+                                                .self_size = sizeof(run->graph_run)};
         run->graph_run.op.deadline_ms = run->agent.deadline_ms;
         run->graph_run.graph = run->ports->assistant;
         run->graph_run.input = run->input;

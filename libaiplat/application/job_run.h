@@ -27,7 +27,8 @@ struct aip_run_ports {
         struct aip_hash_map runs; /* by job id */
 };
 
-void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing_service_options *o);
+void aip_run_ports_init(struct aip_run_ports *ports,
+                        const struct aip_processing_service_options *o);
 int aip_run_ports_load_graphs(struct aip_run_ports *ports, aip_error **err);
 void aip_run_ports_deinit(struct aip_run_ports *ports);
 
@@ -47,8 +48,8 @@ struct aip_job_run {
 
         aip_job *job;
         int64_t catalog_revision; /* as the claim saw it; set before the start */
-        uint64_t beat; /* the service's: the last heartbeat that spoke of this run */
-        aip_catalog *catalog; /* the snapshot that this run is wholly on */
+        uint64_t beat;            /* the service's: the last heartbeat that spoke of this run */
+        aip_catalog *catalog;     /* the snapshot that this run is wholly on */
         struct aip_op refresh;
         int has_refreshed;
         aip_value *variables;

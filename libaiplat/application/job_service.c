@@ -13,10 +13,10 @@
 #include "macros.h"
 #include "mem.h"
 
-#define WAITER_BUCKETS 4096 /* a power of two */
+#define WAITER_BUCKETS  4096 /* a power of two */
 #define WAIT_RECHECK_MS 1000
-#define WAIT_MAX_MS 3600000
-#define DELAY_MAX_MS (366LL * 24 * 3600 * 1000) /* a job may be made to wait for a year */
+#define WAIT_MAX_MS     3600000
+#define DELAY_MAX_MS    (366LL * 24 * 3600 * 1000) /* a job may be made to wait for a year */
 
 enum read_state {
         READ_FETCHING,
@@ -69,8 +69,8 @@ static int check_variables(const aip_prompt_template *template, struct aip_str v
         for (size_t i = 0; i < n; i++) {
                 if (!wanted[i].is_required || aip_value_get(variables, wanted[i].name))
                         continue;
-                r = aip_buf_printf(&missing, "%s%.*s", missing.n ? ", " : "",
-                                   (int)wanted[i].name.n, wanted[i].name.p);
+                r = aip_buf_printf(&missing, "%s%.*s", missing.n ? ", " : "", (int)wanted[i].name.n,
+                                   wanted[i].name.p);
                 if (r < 0)
                         return aip_error_set_nomem(err);
         }
@@ -139,7 +139,8 @@ static int prepare(struct aip_job_service *s, struct aip_job_submit *submit, aip
                                      "the configurations have not been read yet");
         if (submit->delay_ms < 0 || submit->delay_ms > DELAY_MAX_MS ||
             spec.run_at_us > now_us + DELAY_MAX_MS * 1000)
-                return aip_error_set(err, AIP_EINVAL, "%s: at most 366 days ahead, and not negative",
+                return aip_error_set(err, AIP_EINVAL,
+                                     "%s: at most 366 days ahead, and not negative",
                                      submit->delay_ms ? "delay" : "run_at");
         if (spec.run_at_us == 0 && submit->delay_ms > 0)
                 spec.run_at_us = now_us + submit->delay_ms * 1000;
@@ -425,7 +426,8 @@ void aip_job_service_list(aip_job_service *s, struct aip_job_list *list)
 
 static void cancelled(struct aip_op *op)
 {
-        struct aip_job_cancel *cancel = AIP_CONTAINER_OF(op, struct aip_job_cancel, cancellation.op);
+        struct aip_job_cancel *cancel =
+                AIP_CONTAINER_OF(op, struct aip_job_cancel, cancellation.op);
         struct aip_job_cancellation *c = &cancel->cancellation;
         aip_error *err = AIP_TAKE(op->err);
 

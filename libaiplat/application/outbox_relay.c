@@ -15,16 +15,16 @@
 #include "macros.h"
 #include "mem.h"
 
-#define MAX_WAITING      20000
-#define MAX_IN_FLIGHT    1000 /* transitions handed to the queue and not confirmed yet */
-#define FORGET_BATCH     512
-#define TO_FORGET_MAX    65536
-#define SWEEP_BATCH      500
-#define CHORE_BATCH      500
-#define EVENT_MAX_BYTES  1024
-#define PUBLISHES_MAX    (1 + AIP_JOB_EVENTS_PER_TRANSITION)
-#define PUBLISH_WAIT_MS  5000
-#define STORE_WAIT_MS    3000
+#define MAX_WAITING       20000
+#define MAX_IN_FLIGHT     1000 /* transitions handed to the queue and not confirmed yet */
+#define FORGET_BATCH      512
+#define TO_FORGET_MAX     65536
+#define SWEEP_BATCH       500
+#define CHORE_BATCH       500
+#define EVENT_MAX_BYTES   1024
+#define PUBLISHES_MAX     (1 + AIP_JOB_EVENTS_PER_TRANSITION)
+#define PUBLISH_WAIT_MS   5000
+#define STORE_WAIT_MS     3000
 #define SHORTEST_PAUSE_MS 10
 
 struct entry;
@@ -424,7 +424,8 @@ int aip_outbox_relay_new(const struct aip_outbox_relay_options *o, aip_outbox_re
         r->close_timer.fire = close_deadline;
         aip_list_init(&r->waiting);
         aip_list_init(&r->free_entries);
-        chore_init(r, SWEEP, "sweep", r->jobs.ops->sweep, o->sweep_every_ms ? o->sweep_every_ms : 1000);
+        chore_init(r, SWEEP, "sweep", r->jobs.ops->sweep,
+                   o->sweep_every_ms ? o->sweep_every_ms : 1000);
         r->chores[SWEEP].needs_queue = 1;
         chore_init(r, PROMOTE, "promote", r->jobs.ops->promote,
                    o->promote_every_ms ? o->promote_every_ms : 500);

@@ -19,17 +19,17 @@
 #include "macros.h"
 #include "mem.h"
 
-#define CONCURRENCY        256
-#define LEASE_MS           10000
-#define HEARTBEAT_MS       3000
-#define CLAIM_RETRY_MS     500
-#define IDLE_LOOK_MS       1000 /* between looks into the store while idle */
-#define OVERDUE_MS         5000 /* with a broker at hand, a due job is given so long to come by message */
+#define CONCURRENCY    256
+#define LEASE_MS       10000
+#define HEARTBEAT_MS   3000
+#define CLAIM_RETRY_MS 500
+#define IDLE_LOOK_MS   1000 /* between looks into the store while idle */
+#define OVERDUE_MS     5000 /* with a broker at hand, a due job is given so long to come by message */
 /* How long the store may take. Short of the lease, and such that a worker whose store is away still
  * leaves within seconds. */
-#define STORE_WAIT_MS      3000
-#define LEAVE_WAIT_MS      2000
-#define CATALOG_WAIT_MS    200  /* then again; bounds what a close at that moment has to wait */
+#define STORE_WAIT_MS   3000
+#define LEAVE_WAIT_MS   2000
+#define CATALOG_WAIT_MS 200 /* then again; bounds what a close at that moment has to wait */
 
 struct aip_processing_service {
         struct aip_loop loop;
@@ -68,7 +68,7 @@ struct aip_processing_service {
 
         /* lease */
         struct aip_heartbeat heartbeat;
-        struct aip_fence *fences; /* what the heartbeat in flight was told */
+        struct aip_fence *fences;  /* what the heartbeat in flight was told */
         struct aip_fence *unknown; /* of the last heartbeat: handed back when seen twice */
         size_t n_unknown;
         struct aip_timer heartbeat_timer;
@@ -145,7 +145,8 @@ static void start_run(struct aip_processing_service *s, aip_job *job,
         if (!run) {
                 /* Out of memory: the lease runs out, or the next heartbeat finds the job unknown and
                  * hands it back. */
-                aip_log_write(s->log, AIP_LOG_ERROR, "worker", "out of memory: a claimed job is handed back");
+                aip_log_write(s->log, AIP_LOG_ERROR, "worker",
+                              "out of memory: a claimed job is handed back");
                 aip_job_free(job);
                 return;
         }
@@ -297,7 +298,7 @@ static void stop_gone(struct aip_processing_service *s)
 
 static void stop_all(struct aip_processing_service *s, enum aip_run_stop why)
 {
-        AIP_LIST_FOREACH(node, &s->runs)
+        AIP_LIST_FOREACH (node, &s->runs)
                 aip_job_run_stop(AIP_LIST_ENTRY(node, struct aip_job_run, link), why);
 }
 
@@ -414,7 +415,7 @@ static void beat(struct aip_timer *timer)
                 return;
         }
         s->n_beats++;
-        AIP_LIST_FOREACH(node, &s->runs) {
+        AIP_LIST_FOREACH (node, &s->runs) {
                 struct aip_job_run *run = AIP_LIST_ENTRY(node, struct aip_job_run, link);
 
                 if (!aip_job_run_holds_claim(run))
@@ -462,8 +463,8 @@ static void drain_over(struct aip_timer *timer)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(timer, struct aip_processing_service, drain_timer);
 
-        aip_log_write(s->log, AIP_LOG_WARNING, "worker", "handing back %zu jobs that did not end in time",
-                      s->n_running);
+        aip_log_write(s->log, AIP_LOG_WARNING, "worker",
+                      "handing back %zu jobs that did not end in time", s->n_running);
         stop_all(s, AIP_RUN_HAND_BACK);
 }
 

@@ -25,7 +25,8 @@ int aip_time_print(int64_t wall_us, struct aip_buf *out, aip_error **err)
         if (!gmtime_r(&t, &tm))
                 return aip_error_set(err, AIP_EINVAL, "time out of range");
         r = aip_buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year + 1900,
-                           tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)micros);
+                           tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+                           (int)micros);
         return r < 0 ? aip_error_set(err, r, "no room for a time") : 0;
 }
 

@@ -56,9 +56,13 @@ int runtime_make_queue(const struct aip_settings_values *settings, const struct 
                        struct aip_queue_handle *ret_queue, aip_error **err)
 {
         const char *url = settings->rabbitmq_url;
-        struct aip_queue_options o = {
-                sizeof(o), base->loop, base->log, base->random, url, settings->task_queue,
-                settings->event_exchange};
+        struct aip_queue_options o = {sizeof(o),
+                                      base->loop,
+                                      base->log,
+                                      base->random,
+                                      url,
+                                      settings->task_queue,
+                                      settings->event_exchange};
 
         if (has_scheme(url, "memory:"))
                 return aip_memory_queue_new(&o, ret_queue, err);

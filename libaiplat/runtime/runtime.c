@@ -21,7 +21,16 @@
 #define MIGRATE_PAUSE_MS 500
 #define CLOSE_WAIT_MS    5000 /* for the relay to get rid of what it holds, after the drain */
 
-enum part { PART_GATEWAY, PART_WORKER, PART_RELAY, PART_CATALOG, PART_QUEUE, PART_CACHE, PART_STORE, N_PARTS };
+enum part {
+        PART_GATEWAY,
+        PART_WORKER,
+        PART_RELAY,
+        PART_CATALOG,
+        PART_QUEUE,
+        PART_CACHE,
+        PART_STORE,
+        N_PARTS
+};
 
 struct aip_runtime {
         const struct aip_settings_values *settings;
@@ -89,7 +98,8 @@ static int make_llms(struct aip_runtime *r, aip_error **err)
             (result = aip_http_client_new(&http, &r->http, err)) < 0 ||
             (result = aip_openai_llm_new(r->http, r->settings->openai_base_url, &llm, err)) < 0 ||
             (result = add_llm(r, llm, err)) < 0 ||
-            (result = aip_anthropic_llm_new(r->http, r->settings->anthropic_base_url, &llm, err)) < 0 ||
+            (result = aip_anthropic_llm_new(r->http, r->settings->anthropic_base_url, &llm, err)) <
+                    0 ||
             (result = add_llm(r, llm, err)) < 0 ||
             (result = aip_simulated_llm_new(r->loop, &llm, err)) < 0)
                 return result;

@@ -20,11 +20,16 @@ struct status_name {
 static const char *title_of(unsigned status)
 {
         static const struct status_name names[] = {
-                {400, "Bad Request"},          {404, "Not Found"},
-                {405, "Method Not Allowed"},   {409, "Conflict"},
-                {411, "Length Required"},      {413, "Content Too Large"},
-                {415, "Unsupported Media Type"}, {422, "Unprocessable Content"},
-                {500, "Internal Server Error"}, {503, "Service Unavailable"},
+                {400, "Bad Request"},
+                {404, "Not Found"},
+                {405, "Method Not Allowed"},
+                {409, "Conflict"},
+                {411, "Length Required"},
+                {413, "Content Too Large"},
+                {415, "Unsupported Media Type"},
+                {422, "Unprocessable Content"},
+                {500, "Internal Server Error"},
+                {503, "Service Unavailable"},
         };
 
         for (size_t i = 0; i < AIP_ARRAY_SIZE(names); i++)
@@ -64,15 +69,17 @@ void http_answer_empty(struct http_request *request, unsigned status)
 static int print_problem(const struct http_request *request, unsigned status, const char *code,
                          const char *detail, struct aip_buf *out)
 {
-        int r = aip_buf_printf(out, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":",
-                               title_of(status), status);
+        int r = aip_buf_printf(
+                out, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":",
+                title_of(status), status);
 
         /* What a client sent may stand in the text; only valid UTF-8 may go out. */
         if (r < 0 || (r = aip_json_append_string(out, aip_str_utf8_length(aip_str_of(detail)) >= 0
                                                               ? aip_str_of(detail)
                                                               : aip_str_of("malformed input"))) < 0)
                 return r;
-        return aip_buf_printf(out, ",\"code\":\"%s\",\"trace_id\":\"%s\"}", code, request->trace_id);
+        return aip_buf_printf(out, ",\"code\":\"%s\",\"trace_id\":\"%s\"}", code,
+                              request->trace_id);
 }
 
 /* A text that was cut at `n` bytes ends with a whole character. */
@@ -115,11 +122,11 @@ struct translation {
 static const struct translation *translate(int error_code)
 {
         static const struct translation table[] = {
-                {AIP_EINVAL, 422, "VALIDATION_ERROR"}, {AIP_ENOTFOUND, 404, "NOT_FOUND"},
-                {AIP_ECONFLICT, 409, "CONFLICT"},      {AIP_ESTATE, 409, "CONFLICT"},
+                {AIP_EINVAL, 422, "VALIDATION_ERROR"},  {AIP_ENOTFOUND, 404, "NOT_FOUND"},
+                {AIP_ECONFLICT, 409, "CONFLICT"},       {AIP_ESTATE, 409, "CONFLICT"},
                 {AIP_EUNAVAILABLE, 503, "UNAVAILABLE"}, {AIP_ETIMEOUT, 503, "UNAVAILABLE"},
-                {AIP_ECANCELLED, 503, "UNAVAILABLE"},  {AIP_ELIMIT, 503, "OVERLOADED"},
-                {AIP_ENOMEM, 503, "OVERLOADED"},       {AIP_EUNSUPPORTED, 422, "UNSUPPORTED"},
+                {AIP_ECANCELLED, 503, "UNAVAILABLE"},   {AIP_ELIMIT, 503, "OVERLOADED"},
+                {AIP_ENOMEM, 503, "OVERLOADED"},        {AIP_EUNSUPPORTED, 422, "UNSUPPORTED"},
         };
         static const struct translation other = {0, 500, "INTERNAL_ERROR"};
 
@@ -136,7 +143,8 @@ static void answer_error(struct http_request *request, aip_error *err, int is_in
         int64_t retry_after_ms = aip_error_retry_after_ms(err);
 
         if (retry_after_ms > 0)
-                request->answer.retry_after_s = (int32_t)AIP_MIN((retry_after_ms + 999) / 1000, (int64_t)3600);
+                request->answer.retry_after_s =
+                        (int32_t)AIP_MIN((retry_after_ms + 999) / 1000, (int64_t)3600);
         if (status == 500)
                 aip_log_write(http_options(request)->log, AIP_LOG_ERROR, "http", "%s %s: %s",
                               request->route ? request->route->method : "?", request->path,
@@ -162,15 +170,18 @@ aip_value *http_body_object(struct http_request *request)
 
         if (aip_value_parse(aip_buf_str(&request->body), &value, &err) < 0) {
                 if (aip_error_code(err) == AIP_EINVAL)
-                        http_answer_problem(request, 400, "INVALID_JSON", "the body is not valid JSON: %s",
+                        http_answer_problem(request, 400, "INVALID_JSON",
+                                            "the body is not valid JSON: %s",
                                             aip_error_message(err));
                 else
-                        http_answer_problem(request, 503, "OVERLOADED", "%s", aip_error_message(err));
+                        http_answer_problem(request, 503, "OVERLOADED", "%s",
+                                            aip_error_message(err));
                 aip_error_free(err);
                 return NULL;
         }
         if (aip_value_type(value) != AIP_VALUE_OBJECT) {
-                http_answer_problem(request, 422, "VALIDATION_ERROR", "the body must be a JSON object, not a %s",
+                http_answer_problem(request, 422, "VALIDATION_ERROR",
+                                    "the body must be a JSON object, not a %s",
                                     aip_value_type_name(aip_value_type(value)));
                 aip_value_unref(value);
                 return NULL;

@@ -10,10 +10,10 @@
 #include "macros.h"
 #include "paging.h"
 
-#define LIST_DEFAULT    100
-#define LIST_MAX        1000
-#define PAGE_MAX_BYTES  ((size_t)64 << 20)
-#define CHANGE_WAIT_MS  5000
+#define LIST_DEFAULT   100
+#define LIST_MAX       1000
+#define PAGE_MAX_BYTES ((size_t)64 << 20)
+#define CHANGE_WAIT_MS 5000
 
 struct kind {
         const char *what;
@@ -221,7 +221,8 @@ static void answer_put(struct change_work *w, const void *entry, struct aip_str 
                          w->kind->path, (int)name.n, name.p);
         /* A name that needs escaping would make a wrong URL: better none. */
         for (const char *c = request->answer.location; *c; c++)
-                if (!strchr("/-_.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", *c)) {
+                if (!strchr("/-_.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+                            *c)) {
                         request->answer.location[0] = '\0';
                         break;
                 }

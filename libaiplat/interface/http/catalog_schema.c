@@ -58,7 +58,8 @@ static int put_variables(const aip_prompt_template *prompt_template, struct aip_
         int r = aip_buf_append_cstr(out, ",\"variables\":[");
 
         for (size_t i = 0; r >= 0 && i < n; i++) {
-                if ((r = put_string(out, i ? ",{\"name\":" : "{\"name\":", variables[i].name)) < 0 ||
+                if ((r = put_string(out, i ? ",{\"name\":" : "{\"name\":", variables[i].name)) <
+                            0 ||
                     (r = aip_buf_printf(out, ",\"required\":%s,\"default\":",
                                         variables[i].is_required ? "true" : "false")) < 0)
                         return r;

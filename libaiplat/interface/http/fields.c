@@ -18,7 +18,8 @@ static const aip_value *take(struct fields *f, const char *name)
         return aip_value_type(value) == AIP_VALUE_NULL ? NULL : value;
 }
 
-static void wrong_type(struct fields *f, const char *name, const char *wanted, const aip_value *value)
+static void wrong_type(struct fields *f, const char *name, const char *wanted,
+                       const aip_value *value)
 {
         f->code = aip_error_set(&f->err, AIP_EINVAL, "%s: must be %s, not a %s", name, wanted,
                                 aip_value_type_name(aip_value_type(value)));
@@ -52,8 +53,9 @@ void fields_int(struct fields *f, const char *name, int64_t min, int64_t max, in
         if (!is_number(value) || number != floor(number))
                 wrong_type(f, name, "a whole number", value);
         else if (number < (double)min || number > (double)max)
-                f->code = aip_error_set(&f->err, AIP_EINVAL, "%s: must be from %lld to %lld, not %.17g",
-                                        name, (long long)min, (long long)max, number);
+                f->code = aip_error_set(&f->err, AIP_EINVAL,
+                                        "%s: must be from %lld to %lld, not %.17g", name,
+                                        (long long)min, (long long)max, number);
         else
                 *ret = (int64_t)number;
 }
@@ -91,8 +93,9 @@ void fields_seconds(struct fields *f, const char *name, int64_t max_ms, int64_t 
         if (f->code < 0 || aip_value_type(value) == AIP_VALUE_NULL)
                 return;
         if (!(seconds >= 0 && seconds <= max_s))
-                f->code = aip_error_set(&f->err, AIP_EINVAL, "%s: must be from 0 to %.0f seconds, not %.17g",
-                                        name, max_s, seconds);
+                f->code = aip_error_set(&f->err, AIP_EINVAL,
+                                        "%s: must be from 0 to %.0f seconds, not %.17g", name,
+                                        max_s, seconds);
         else
                 *ret_ms = (int64_t)llround(seconds * 1000);
 }
@@ -106,8 +109,10 @@ void fields_time(struct fields *f, const char *name, int64_t *ret_us)
         if (f->code < 0 || !text.p)
                 return;
         if (aip_time_parse(text, ret_us, &why) < 0)
-                f->code = aip_error_wrap(&f->err, why, AIP_EINVAL, "%s: must be an RFC 3339 time with an offset, "
-                                         "such as 2024-01-15T10:30:00Z", name);
+                f->code = aip_error_wrap(&f->err, why, AIP_EINVAL,
+                                         "%s: must be an RFC 3339 time with an offset, "
+                                         "such as 2024-01-15T10:30:00Z",
+                                         name);
 }
 
 void fields_document(struct fields *f, const char *name, struct aip_buf *text)

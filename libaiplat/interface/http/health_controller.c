@@ -18,8 +18,10 @@ void http_health(struct http_request *request)
 {
         struct aip_buf body = AIP_BUF_INIT(256);
 
-        if (aip_buf_append_cstr(&body, "{\"status\":\"healthy\",\"service\":\"gateway\",\"version\":\""
-                                       AIPLAT_VERSION "\"}") < 0)
+        if (aip_buf_append_cstr(
+                    &body,
+                    "{\"status\":\"healthy\",\"service\":\"gateway\",\"version\":\"" AIPLAT_VERSION
+                    "\"}") < 0)
                 http_answer_problem(request, 503, "OVERLOADED", "out of memory");
         else
                 http_answer_json(request, 200, &body);
@@ -58,9 +60,9 @@ static void ready_free(void *work)
 
 static int print_ping(const struct ping *ping, const char *name, struct aip_buf *out)
 {
-        int r = aip_buf_printf(out, ",\"%s\":{\"adapter\":\"%s\",\"state\":\"%s\",\"latency_ms\":%.3f",
-                               name, ping->adapter, ping->err ? "down" : "up",
-                               (double)ping->took_us / 1000);
+        int r = aip_buf_printf(
+                out, ",\"%s\":{\"adapter\":\"%s\",\"state\":\"%s\",\"latency_ms\":%.3f", name,
+                ping->adapter, ping->err ? "down" : "up", (double)ping->took_us / 1000);
 
         if (r < 0 || !ping->err)
                 return r < 0 ? r : aip_buf_append_char(out, '}');
@@ -74,7 +76,9 @@ static int print_ready(const struct ready_work *w, const char *status, struct ai
 {
         static const char *const names[N_DEPENDENCIES] = {"database", "queue", "cache"};
         const aip_catalog *catalog = aip_catalog_service_current(http_options(w->request)->catalog);
-        int r = aip_buf_printf(out, "{\"status\":\"%s\",\"dependencies\":{\"catalog\":{\"state\":\"%s\",\"revision\":%lld}",
+        int r = aip_buf_printf(out,
+                               "{\"status\":\"%s\",\"dependencies\":{\"catalog\":{\"state\":\"%s\","
+                               "\"revision\":%lld}",
                                status, catalog ? "up" : "down",
                                (long long)(catalog ? aip_catalog_revision(catalog) : 0));
 

@@ -11,16 +11,16 @@
 #include "mem.h"
 #include "paging.h"
 
-#define LIST_DEFAULT    20
-#define LIST_MAX        100
-#define STORE_WAIT_MS   5000 /* a store that does not answer in this time: 503 */
+#define LIST_DEFAULT  20
+#define LIST_MAX      100
+#define STORE_WAIT_MS 5000 /* a store that does not answer in this time: 503 */
 
 /* ── submit ──────────────────────────────────────────────────────────────────────────────────── */
 
 struct submit_work {
         struct http_request *request;
         struct aip_job_submit submit;
-        aip_value *body;     /* holds the strings of the job */
+        aip_value *body; /* holds the strings of the job */
         struct job_body job;
 };
 
@@ -32,8 +32,8 @@ static void submit_free(void *work)
         job_body_deinit(&w->job);
 }
 
-static void answer_job_status(struct http_request *request, unsigned status, const struct aip_id *id,
-                              enum aip_job_status job_status)
+static void answer_job_status(struct http_request *request, unsigned status,
+                              const struct aip_id *id, enum aip_job_status job_status)
 {
         struct aip_buf body = AIP_BUF_INIT(256);
         char text[AIP_ID_TEXT_BYTES];
@@ -164,7 +164,8 @@ static int read_wait(struct http_request *request, int64_t *ret_wait_ms, aip_err
                 return 0;
         seconds = text.n > 0 && text.n < 20 ? strtod(text.p, &end) : -1;
         if (!end || end != text.p + text.n || !(seconds >= 0 && seconds <= max_s))
-                return aip_error_set(err, AIP_EINVAL, "wait: must be from 0 to %.0f seconds", max_s);
+                return aip_error_set(err, AIP_EINVAL, "wait: must be from 0 to %.0f seconds",
+                                     max_s);
         *ret_wait_ms = (int64_t)(seconds * 1000);
         return 0;
 }
@@ -227,14 +228,16 @@ static int read_statuses(struct aip_str text, uint32_t *ret_mask, aip_error **er
         return 0;
 }
 
-static int read_time(struct http_request *request, const char *name, int64_t *ret_us, aip_error **err)
+static int read_time(struct http_request *request, const char *name, int64_t *ret_us,
+                     aip_error **err)
 {
         struct aip_str text = http_query(request, name);
         aip_error *why = NULL;
 
         if (!text.p || aip_time_parse(text, ret_us, &why) == 0)
                 return 0;
-        return aip_error_wrap(err, why, AIP_EINVAL, "%s: must be an RFC 3339 time with an offset", name);
+        return aip_error_wrap(err, why, AIP_EINVAL, "%s: must be an RFC 3339 time with an offset",
+                              name);
 }
 
 /* ?config_name=…: what could not be a name finds nothing; it is refused, and spares the store. */
@@ -333,7 +336,8 @@ static void answer_cancelled(struct cancel_work *w)
                 if (w->cancel.ret_status == AIP_JOB_CANCELLED)
                         answer_job_status(w->request, 200, &w->cancel.id, w->cancel.ret_status);
                 else
-                        http_answer_problem(w->request, 409, "CONFLICT", "the job has ended already: %s",
+                        http_answer_problem(w->request, 409, "CONFLICT",
+                                            "the job has ended already: %s",
                                             aip_job_status_name(w->cancel.ret_status));
                 break;
         case AIP_CANCEL_NOT_FOUND:

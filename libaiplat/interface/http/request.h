@@ -23,11 +23,11 @@ struct http_route {
 struct http_answer {
         unsigned status; /* 0: not answered yet */
         struct aip_buf body;
-        const char *content_type;    /* static */
-        const char *allow;           /* Allow header, or NULL; static */
-        char location[64];           /* Location header, or "" */
-        int32_t retry_after_s;       /* Retry-After header when > 0 */
-        int is_replay;               /* Idempotency-Replayed header */
+        const char *content_type; /* static */
+        const char *allow;        /* Allow header, or NULL; static */
+        char location[64];        /* Location header, or "" */
+        int32_t retry_after_s;    /* Retry-After header when > 0 */
+        int is_replay;            /* Idempotency-Replayed header */
 };
 
 struct http_request {
@@ -38,8 +38,8 @@ struct http_request {
         int has_begun; /* its headers have arrived */
         int is_suspended;
 
-        char *path;              /* as it was sent, but for the segment; NUL-terminated */
-        struct aip_str segment;  /* what {} matched, decoded; in place of what was sent */
+        char *path;             /* as it was sent, but for the segment; NUL-terminated */
+        struct aip_str segment; /* what {} matched, decoded; in place of what was sent */
         struct aip_buf body;
         char trace_id[AIP_TRACE_ID_BYTES];
         int64_t began_ms;

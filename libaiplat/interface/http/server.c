@@ -36,10 +36,10 @@ struct aip_http_server {
         struct MHD_Daemon *daemon;
         int port;
         struct aip_watch watch;
-        struct aip_timer timer;     /* when libmicrohttpd wants to be run next */
-        struct aip_task run_task;   /* connections were resumed */
+        struct aip_timer timer;   /* when libmicrohttpd wants to be run next */
+        struct aip_task run_task; /* connections were resumed */
         struct aip_timer slow_timer;
-        struct aip_list requests;   /* begun and not yet over */
+        struct aip_list requests; /* begun and not yet over */
         struct aip_list connections;
         int32_t n_connections;
         struct aip_op *closing;
@@ -189,7 +189,8 @@ static void check_body_headers(struct http_request *request)
         int32_t max = request->server->options.max_body_bytes;
 
         if (length.n > 0 && strtoull(length.p, NULL, 10) > (unsigned long long)max)
-                http_answer_problem(request, 413, "PAYLOAD_TOO_LARGE", "the body is larger than %d bytes", max);
+                http_answer_problem(request, 413, "PAYLOAD_TOO_LARGE",
+                                    "the body is larger than %d bytes", max);
         else if (request->route->takes_body && type.n > 0 && !is_json(type.p))
                 http_answer_problem(request, 415, "UNSUPPORTED_MEDIA_TYPE",
                                     "Content-Type must be application/json, not %.100s", type.p);
@@ -202,15 +203,17 @@ static void find_route(struct http_request *request, const char *method)
         request->route = http_route_find(method, request->path, &request->segment, &allow);
         if (request->route && request->segment.p && http_decode_segment(&request->segment) < 0) {
                 request->route = NULL;
-                http_answer_problem(request, 400, "BAD_REQUEST", "the path holds a malformed or a zero %%-escape");
+                http_answer_problem(request, 400, "BAD_REQUEST",
+                                    "the path holds a malformed or a zero %%-escape");
         } else if (request->route) {
                 check_body_headers(request);
         } else if (allow) {
                 request->answer.allow = allow;
-                http_answer_problem(request, 405, "METHOD_NOT_ALLOWED", "%s is not allowed here, only %s",
-                                    method, allow);
+                http_answer_problem(request, 405, "METHOD_NOT_ALLOWED",
+                                    "%s is not allowed here, only %s", method, allow);
         } else {
-                http_answer_problem(request, 404, "NOT_FOUND", "there is nothing under %.200s", request->path);
+                http_answer_problem(request, 404, "NOT_FOUND", "there is nothing under %.200s",
+                                    request->path);
         }
 }
 
@@ -228,11 +231,12 @@ static void request_begin(struct http_request *request, const char *method)
 
 static void take_body(struct http_request *request, const char *data, size_t bytes)
 {
-        int r = request->answer.status ? 0 : aip_buf_append(&request->body, aip_str_make(data, bytes));
+        int r = request->answer.status ? 0
+                                       : aip_buf_append(&request->body, aip_str_make(data, bytes));
 
         if (r == AIP_ELIMIT)
-                http_answer_problem(request, 413, "PAYLOAD_TOO_LARGE", "the body is larger than %zu bytes",
-                                    request->body.max_bytes);
+                http_answer_problem(request, 413, "PAYLOAD_TOO_LARGE",
+                                    "the body is larger than %zu bytes", request->body.max_bytes);
         else if (r < 0)
                 http_answer_problem(request, 503, "OVERLOADED", "out of memory");
 }
@@ -407,7 +411,7 @@ static void drop_slow(struct aip_http_server *s)
         int is_over = s->closing && now_ms > s->closing->deadline_ms;
         int64_t oldest_ms = now_ms - s->options.request_timeout_ms;
 
-        AIP_LIST_FOREACH(node, &s->connections) {
+        AIP_LIST_FOREACH (node, &s->connections) {
                 struct connection *c = AIP_LIST_ENTRY(node, struct connection, link);
 
                 /* libmicrohttpd sees the end of the stream and closes the connection. */
@@ -421,7 +425,7 @@ static void on_slow_timer(struct aip_timer *timer)
         struct aip_http_server *s = AIP_CONTAINER_OF(timer, struct aip_http_server, slow_timer);
 
         drop_slow(s);
-        AIP_LIST_FOREACH(node, &s->requests) {
+        AIP_LIST_FOREACH (node, &s->requests) {
                 struct http_request *request = AIP_LIST_ENTRY(node, struct http_request, link);
 
                 if (request->is_suspended && request->hurry && has_gone(request))
@@ -467,7 +471,8 @@ static int listen_on(const char *host, int32_t port, int *ret_fd, aip_error **er
         snprintf(service, sizeof(service), "%d", port);
         r = getaddrinfo(host, service, &hints, &found);
         if (r != 0)
-                return aip_error_set(err, AIP_EINVAL, "cannot listen on %s: %s", host, gai_strerror(r));
+                return aip_error_set(err, AIP_EINVAL, "cannot listen on %s: %s", host,
+                                     gai_strerror(r));
         for (const struct addrinfo *a = found; a && fd < 0; a = a->ai_next)
                 fd = bind_socket(a);
         r = errno;
@@ -495,18 +500,15 @@ static struct MHD_Daemon *start_daemon(struct aip_http_server *s, int fd)
 {
         const struct aip_http_server_options *o = &s->options;
 
-        return MHD_start_daemon(
-                MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-                on_request, s,
-                MHD_OPTION_EXTERNAL_LOGGER, on_error_log, s,
-                MHD_OPTION_URI_LOG_CALLBACK, request_new, s,
-                MHD_OPTION_LISTEN_SOCKET, fd,
-                MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-                MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-                MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
-                MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections,
-                MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)((o->request_timeout_ms + 999) / 1000),
-                MHD_OPTION_END);
+        return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+                                NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_error_log,
+                                s, MHD_OPTION_URI_LOG_CALLBACK, request_new, s,
+                                MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
+                                on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+                                MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
+                                MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections,
+                                MHD_OPTION_CONNECTION_TIMEOUT,
+                                (unsigned)((o->request_timeout_ms + 999) / 1000), MHD_OPTION_END);
 }
 
 static int start(struct aip_http_server *s, aip_error **err)
@@ -520,7 +522,8 @@ static int start(struct aip_http_server *s, aip_error **err)
         s->daemon = start_daemon(s, fd);
         if (!s->daemon) {
                 close(fd);
-                return aip_error_set(err, AIP_EIO, "the HTTP server cannot be started: %s", strerror(errno));
+                return aip_error_set(err, AIP_EIO, "the HTTP server cannot be started: %s",
+                                     strerror(errno));
         }
         info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
         s->watch.fd = info->epoll_fd;
@@ -575,7 +578,8 @@ static void finish_close(struct aip_timer *timer)
         aip_timer_clear(loop, &s->slow_timer);
         s->closing = NULL;
         MHD_stop_daemon(s->daemon);
-        aip_undefer(loop, &s->run_task); /* the connections that were closed just now may ask for it */
+        aip_undefer(loop,
+                    &s->run_task); /* the connections that were closed just now may ask for it */
         aip_free(s);
         aip_op_finish(loop, closing, NULL);
 }
@@ -594,7 +598,7 @@ void aip_http_server_close(aip_http_server *s, struct aip_op *op)
                 close(listening);
         s->closing = op;
         s->close_timer.fire = finish_close;
-        AIP_LIST_FOREACH(node, &s->requests) {
+        AIP_LIST_FOREACH (node, &s->requests) {
                 struct http_request *request = AIP_LIST_ENTRY(node, struct http_request, link);
 
                 if (request->is_suspended && request->hurry)
