@@ -1,5 +1,5 @@
 /* Runs the tests that criterion.h beside it registers, each in a child of its own. Linked in place
- * of Criterion in builds with ThreadSanitizer. An argument runs only tests whose suite/name
+ * of Criterion in builds with sanitizers and for valgrind. An argument runs only tests whose suite/name
  * contains it. */
 #include <criterion/criterion.h>
 #include <signal.h>
