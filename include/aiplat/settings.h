@@ -25,12 +25,13 @@ enum aip_log_format {
 /* Every setting, typed. Strings are borrowed from the settings object. */
 struct aip_settings_values {
         size_t self_size;
-        const char *database_url;   /* DATABASE_URL: sqlite:///path, postgresql://…; a driver suffix such
+        const char *database_url;   /* DATABASE_URL: sqlite:///path, postgresql://…, memory:; a driver suffix such
                                      * as postgresql+asyncpg:// is accepted and dropped. Default:
                                      * aiplat/aiplat.db in $XDG_DATA_HOME, else in
                                      * $HOME/.local/share; the folder need not exist yet */
         const char *rabbitmq_url;   /* RABBITMQ_URL: memory:, amqp://…, amqps://… */
-        const char *redis_url;      /* REDIS_URL: memory:, redis://…, rediss://… */
+        const char *redis_url;      /* REDIS_URL: memory:, redis://…; rediss://… is understood here, and
+                                     * refused by the adapter, whose client library has no TLS */
         int32_t redis_job_ttl_s;    /* REDIS_JOB_TTL, default 3600 */
         const char *task_queue;     /* RABBITMQ_TASK_QUEUE, default ai_tasks */
         const char *event_exchange; /* RABBITMQ_EVENT_EXCHANGE, default ai_events */

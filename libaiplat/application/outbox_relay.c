@@ -19,7 +19,6 @@
 #define MAX_IN_FLIGHT     1000 /* transitions handed to the queue and not confirmed yet */
 #define FORGET_BATCH      512
 #define TO_FORGET_MAX     65536
-#define SWEEP_BATCH       500
 #define CHORE_BATCH       500
 #define EVENT_MAX_BYTES   1024
 #define PUBLISHES_MAX     (1 + AIP_JOB_EVENTS_PER_TRANSITION)
@@ -365,7 +364,7 @@ static int may_sweep(const struct aip_outbox_relay *r)
         const struct aip_list *oldest = aip_list_first(&r->waiting);
 
         if (!r->queue.ops->is_connected(r->queue.self) ||
-            r->n_waiting + r->n_in_flight + SWEEP_BATCH > r->max_waiting)
+            r->n_waiting + r->n_in_flight + CHORE_BATCH > r->max_waiting)
                 return 0;
         return !oldest || AIP_LIST_ENTRY(oldest, const struct entry, link)->since_ms >
                                   aip_now_ms(r->loop) - r->sweep_age_ms / 2;
@@ -382,7 +381,7 @@ static void chore_start(struct aip_timer *timer)
         }
         c->is_running = 1;
         c->chores = (struct aip_chores){.op = {.done = chore_done}, .ret_next_ms = -1};
-        c->chores.limit = c->needs_queue ? SWEEP_BATCH : CHORE_BATCH;
+        c->chores.limit = CHORE_BATCH;
         c->chores.min_age_ms = r->sweep_age_ms;
         c->chores.op.deadline_ms = aip_now_ms(r->loop) + STORE_WAIT_MS;
         c->ask(r->jobs.self, &c->chores);

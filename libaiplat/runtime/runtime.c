@@ -5,7 +5,7 @@
  *
  *     made:    loop ─ store ─ queue ─ cache ─ catalog ─ relay ─ job service ─ models
  *     started: migration, then catalog and relay, then the worker; the gateway at once
- *     closed:  gateway and worker drain ─ relay ─ catalog ─ queue ─ cache ─ store ─ loop
+ *     closed:  gateway and worker, which drain ─ relay and catalog ─ queue ─ cache ─ store ─ loop
  */
 #include <aiplat/llm_retry.h>
 #include <aiplat/runtime.h>

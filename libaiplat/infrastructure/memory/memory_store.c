@@ -1,7 +1,8 @@
 /*
- * The in-memory store: everything in this process, gone with it. For tests, simulations, examples
- * and `aiplatctl run`. It is called through the ports only. It must never answer inside a call,
- * touch a clock but the loop's, or use a thread: it works on the virtual loop as on the real one.
+ * The in-memory store: everything in this process, gone with it. For tests, simulations, examples,
+ * and DATABASE_URL=memory:. It is called through the ports only. It must never answer inside a
+ * call, touch a clock but the loop's, or use a thread: it works on the virtual loop as on the real
+ * one.
  */
 #include "memory/memory_store.h"
 
