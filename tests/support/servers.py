@@ -118,7 +118,10 @@ class Server:
     stop_signal = signal.SIGTERM
     stop_timeout = 20.0
 
-    def __init__(self):
+    def __init__(self, production=False):
+        """`production`: configured as on a machine that does real work, for benchmarks; otherwise
+        small and quick to start, for tests."""
+        self.production = production
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"aiplat-{self.name}-"))
         self.port = free_port()
         self.log = self.folder / "log"
@@ -269,6 +272,19 @@ class Postgres(Server):
                        f"unix_socket_directories = '{self.folder}'\nfsync = on\n"
                        "synchronous_commit = on\nmax_connections = 200\n"
                        "log_line_prefix = '%m [%p] %d '\n")
+            if self.production:
+                conf.write(self.production_settings())
+
+    @staticmethod
+    def production_settings():
+        """What PostgreSQL's documentation (20.4, 20.5, 20.7) advises for a database of its own size
+        on an SSD: a quarter of the memory, at most 2 GB, and checkpoints far apart."""
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        return (f"shared_buffers = {min(memory // 4, 2048)}MB\n"
+                f"effective_cache_size = {memory // 2}MB\n"
+                "max_wal_size = 8GB\nmin_wal_size = 1GB\ncheckpoint_timeout = 15min\n"
+                "maintenance_work_mem = 512MB\nrandom_page_cost = 1.1\n"
+                "full_page_writes = on\n")
 
     def as_user(self, command):
         if os.geteuid() != 0:
@@ -333,7 +349,8 @@ class RabbitMQ(Server):
         (self.folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
             "log.file = rabbit.log\nlog.console = false\n"
-            "raft.wal_max_size_bytes = 33554432\n")
+            # its default is made for production: half a gigabyte, which tests would wait for
+            + ("" if self.production else "raft.wal_max_size_bytes = 33554432\n"))
 
     def environment(self):
         # `detached` makes Debian's start script become the Erlang process, so its id is ours.
@@ -414,15 +431,19 @@ class RabbitMQ(Server):
 
 
 class Redis(Server):
-    """Redis that keeps nothing on disk, since the product must not need it to."""
+    """Redis that keeps nothing on disk, since the product must not need it to; in production it
+    keeps an append-only file, as those who keep their jobs in it must."""
 
     name = "redis"
+    appendfsync = "everysec"
 
     def command(self):
         if not shutil.which("redis-server"):
             raise ServerError("Redis is not installed (Debian: redis-server)")
         return ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
-                str(self.folder), "--save", "", "--appendonly", "no", "--databases", "1024"]
+                str(self.folder), "--save", "", "--appendonly", "yes" if self.production else "no",
+                "--appendfsync", self.appendfsync, "--maxmemory-policy", "noeviction",
+                "--databases", "1024"]
 
     def ask(self, *words):
         """Sends one command; returns the first line of the answer."""
