@@ -6,7 +6,8 @@
  * A run goes in super-steps. All nodes of a step run side by side and see the state as it was when
  * the step began; when the last has finished, their writes are merged in the order of the nodes'
  * names (bytewise), and the edges of the nodes that ran decide the next step. A node that is named
- * by several of them runs once. The run ends when no node is next.
+ * by several of them runs once; one that was sent an input (a *send*) runs once for each, after the
+ * others of the step and in the order of sending. The run ends when no node is next.
  *
  *      aip_graph_builder *b = aip_graph_builder_new();
  *      aip_graph_builder_add_channel(b, "count", AIP_CHANNEL_LAST_VALUE);
@@ -55,8 +56,25 @@ enum aip_channel_kind {
         AIP_CHANNEL_MIN,    /* the least number written */
         AIP_CHANNEL_MAX,    /* the greatest number written */
         AIP_CHANNEL_MERGE,  /* an object; members of a written object are set in it; begins as {} */
-        AIP_CHANNEL_REDUCER /* your function decides */
+        AIP_CHANNEL_REDUCER, /* your function decides */
+        AIP_CHANNEL_MESSAGES, /* a list of chat messages: objects, merged by their "id"; begins as [] */
+        AIP_CHANNEL_TOPIC,    /* the list of all that was written in the last step, and no more */
+        AIP_CHANNEL_EPHEMERAL, /* as last value, but only the next step sees it */
+        AIP_CHANNEL_UNTRACKED /* as last value, but never part of a checkpoint */
 };
+
+/*
+ * Messages. A message whose id is in the list takes that one's place, any other is added; one without
+ * an id is given one, made of the step and the task, so that a step that is run again after a crash
+ * makes the same. A string stands for a user's message. An object whose "role" or "type" is "remove"
+ * removes the message that has its id, or, with the id below, all that came before it.
+ */
+#define AIP_GRAPH_REMOVE_ALL "__remove_all__"
+
+/* An object with this one member, written to a channel, replaces its value, whatever the kind would
+ * do: {"__overwrite__": […]}. At most once in a step and channel; the step's other writes to it are
+ * lost. */
+#define AIP_GRAPH_OVERWRITE "__overwrite__"
 
 /*
  * Change *value by `update` (borrowed). *value is NULL when the channel has none yet; it is owned
@@ -102,11 +120,16 @@ struct aip_node_options {
         void *user;        /* shared by all runs */
         /* Called once when the graph, or the builder, is freed; or NULL. */
         void (*free_user)(void *user);
+        /* Every node, and AIP_GRAPH_END, that the node itself may go to or send to (a Command); borrowed
+         * during the call. */
+        const char *const *targets;
+        size_t n_targets;
+        int is_deferred; /* when its turn comes, it waits until nothing else is left to run */
 };
 
 #define AIP_NODE_OPTIONS_INIT                                                                      \
         {                                                                                          \
-                sizeof(struct aip_node_options), NULL, NULL, NULL, 0, NULL, NULL                   \
+                sizeof(struct aip_node_options), NULL, NULL, NULL, 0, NULL, NULL, NULL, 0, 0       \
         }
 
 /* What a node may do with its task: from run or start until it has finished. Loop thread only. */
@@ -122,6 +145,19 @@ AIP_API const aip_value *aip_graph_task_get_at(aip_graph_task *task, uint32_t ch
  * are kept and fail the task when it finishes. */
 AIP_API void aip_graph_task_write(aip_graph_task *task, const char *channel, aip_value *value);
 AIP_API void aip_graph_task_write_at(aip_graph_task *task, uint32_t channel, aip_value *value);
+
+/* Replace the channel's value, whatever its kind would do with a write (AIP_GRAPH_OVERWRITE). */
+AIP_API void aip_graph_task_overwrite(aip_graph_task *task, const char *channel, aip_value *value);
+
+/* What was sent to this task; NULL for a task that an edge or a router named. Borrowed likewise. */
+AIP_API const aip_value *aip_graph_task_input(const aip_graph_task *task);
+
+/* Name a node that runs in the next step, beside those that the node's edges name (a Command), or
+ * AIP_GRAPH_END, which names none. A target that the node did not declare fails the task. */
+AIP_API void aip_graph_task_goto(aip_graph_task *task, const char *target);
+/* Run `target` in the next step with an input of its own, once for each call. `input` is consumed
+ * always; NULL means out of memory. */
+AIP_API void aip_graph_task_send(aip_graph_task *task, const char *target, aip_value *input);
 
 AIP_API void *aip_graph_task_context(const aip_graph_task *task); /* the run's context pointer */
 AIP_API const char *aip_graph_task_node(const aip_graph_task *task);
@@ -156,6 +192,11 @@ AIP_API void *aip_graph_route_context(const aip_graph_route *route); /* the run'
 AIP_API void aip_graph_route_to(aip_graph_route *route, const char *target);
 /* The same by its place in the router's list of targets, from 0. */
 AIP_API void aip_graph_route_to_nth(aip_graph_route *route, uint32_t nth);
+/* Run `target`, a declared node, in the next step with an input of its own, once for each call.
+ * `input` is consumed always; NULL means out of memory. */
+AIP_API void aip_graph_route_send(aip_graph_route *route, const char *target, aip_value *input);
+/* Name no target: the branch ends here. */
+AIP_API void aip_graph_route_nowhere(aip_graph_route *route);
 
 struct aip_router_options {
         size_t self_size;
@@ -195,6 +236,10 @@ AIP_API void aip_graph_builder_add_edge(aip_graph_builder *builder, const char *
                                         const char *to);
 AIP_API void aip_graph_builder_add_router(aip_graph_builder *builder, const char *from,
                                           const struct aip_router_options *options);
+/* A join: `to` runs in the step after the last of the nodes `from` has run, whichever step each of
+ * them ran in; then it waits for all of them again. */
+AIP_API void aip_graph_builder_add_join(aip_graph_builder *builder, const char *const *from,
+                                        size_t n_from, const char *to);
 
 /*
  * Check and compile. The builder is consumed always. Errors name the node or channel and the

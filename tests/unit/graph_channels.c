@@ -4,12 +4,16 @@
 #include "macros.h"
 #include <aiplat/graph_run.h>
 
-#define LAST   AIP_CHANNEL_LAST_VALUE
-#define APPEND AIP_CHANNEL_APPEND
-#define ADD    AIP_CHANNEL_ADD
-#define MIN    AIP_CHANNEL_MIN
-#define MAX    AIP_CHANNEL_MAX
-#define MERGE  AIP_CHANNEL_MERGE
+#define LAST      AIP_CHANNEL_LAST_VALUE
+#define APPEND    AIP_CHANNEL_APPEND
+#define ADD       AIP_CHANNEL_ADD
+#define MIN       AIP_CHANNEL_MIN
+#define MAX       AIP_CHANNEL_MAX
+#define MERGE     AIP_CHANNEL_MERGE
+#define MESSAGES  AIP_CHANNEL_MESSAGES
+#define TOPIC     AIP_CHANNEL_TOPIC
+#define EPHEMERAL AIP_CHANNEL_EPHEMERAL
+#define UNTRACKED AIP_CHANNEL_UNTRACKED
 
 /* One channel "x"; up to three nodes that each write it, one after the other or side by side. */
 static int run(enum aip_channel_kind kind, const char *initial, const char *const writes[3],
@@ -70,6 +74,38 @@ static const struct {
          {"{\"x\":{\"a\":1}}", "{\"x\":{\"b\":2}}", "{\"x\":{\"a\":[3]}}"},
          "{\"x\":{\"a\":[3],\"b\":2}}"},
         {MERGE, "{\"k\":0}", {"{\"x\":{}}"}, "{\"x\":{\"k\":0}}"},
+        {UNTRACKED, "1", {"{\"x\":2}"}, "{\"x\":2}"},
+        {EPHEMERAL, NULL, {"{\"x\":1}"}, "{}"},
+        {EPHEMERAL, NULL, {"{\"x\":1}", "{}", "{\"x\":2}"}, "{\"x\":2}"},
+        {TOPIC, NULL, {NULL}, "{}"},
+        {TOPIC, NULL, {"{\"x\":1}", "{\"x\":[2,3]}"}, "{}"},
+        {TOPIC, NULL, {"{\"x\":1}", "{}", "{\"x\":[2,3]}"}, "{\"x\":[2,3]}"},
+        {MESSAGES, NULL, {NULL}, "{\"x\":[]}"},
+        {MESSAGES,
+         NULL,
+         {"{\"x\":\"hi\"}", "{\"x\":[{\"id\":\"m\",\"role\":\"assistant\"}]}"},
+         "{\"x\":[{\"role\":\"user\",\"content\":\"hi\",\"id\":\"1.a.0.0.0\"},"
+         "{\"id\":\"m\",\"role\":\"assistant\"}]}"},
+        {MESSAGES,
+         "[{\"id\":\"1\"},{\"id\":\"2\"},{\"id\":\"3\"}]",
+         {"{\"x\":[{\"id\":\"2\",\"n\":2},{\"id\":\"4\"}]}",
+          "{\"x\":{\"role\":\"remove\",\"id\":\"1\"}}"},
+         "{\"x\":[{\"id\":\"2\",\"n\":2},{\"id\":\"3\"},{\"id\":\"4\"}]}"},
+        {MESSAGES,
+         "[{\"id\":\"1\"}]",
+         {"{\"x\":[{\"id\":\"2\"},{\"type\":\"remove\",\"id\":\"__remove_all__\"},{\"id\":\"3\"}]"
+          "}"},
+         "{\"x\":[{\"id\":\"3\"}]}"},
+        {APPEND,
+         "[1]",
+         {"{\"x\":2}", "{\"x\":{\"__overwrite__\":[9]}}", "{\"x\":3}"},
+         "{\"x\":[9,3]}"},
+        {ADD, NULL, {"{\"x\":2}", "{\"x\":{\"__overwrite__\":7}}"}, "{\"x\":7}"},
+        {LAST, NULL, {"{\"x\":{\"__overwrite__\":{\"a\":1}}}"}, "{\"x\":{\"a\":1}}"},
+        {LAST,
+         NULL,
+         {"{\"x\":{\"__overwrite__\":1,\"b\":2}}"},
+         "{\"x\":{\"__overwrite__\":1,\"b\":2}}"},
 };
 
 Test(graph_channels, take_writes_over_steps)
@@ -101,6 +137,13 @@ static const struct {
         {MERGE,
          {"{\"x\":{\"k\":1}}", "{\"x\":{\"k\":2,\"l\":0}}", "{\"x\":{\"k\":3}}"},
          "{\"x\":{\"k\":3,\"l\":0}}"},
+        {TOPIC, {"{\"x\":1}", "{\"x\":[2,3]}", "{\"x\":[[4]]}"}, "{\"x\":[1,2,3,[4]]}"},
+        {MESSAGES,
+         {"{\"x\":{\"id\":\"m\",\"n\":1}}", "{\"x\":\"hi\"}", "{\"x\":{\"id\":\"m\",\"n\":2}}"},
+         "{\"x\":[{\"id\":\"m\",\"n\":2},{\"role\":\"user\",\"content\":\"hi\",\"id\":\"1.b.0.0."
+         "0\"}]}"},
+        {APPEND, {"{\"x\":1}", "{\"x\":{\"__overwrite__\":[2]}}", "{\"x\":3}"}, "{\"x\":[2]}"},
+        {LAST, {"{\"x\":1}", "{\"x\":{\"__overwrite__\":2}}", NULL}, "{\"x\":2}"},
 };
 
 Test(graph_channels, merge_the_writes_of_one_step_in_the_order_of_names)
@@ -163,6 +206,56 @@ static const struct {
          AIP_EINVAL,
          AIP_GRAPH_INVALID_UPDATE,
          "node \"a\": an update is an object with one member a channel, not a value of type list"},
+        {EPHEMERAL,
+         NULL,
+         {"{\"x\":1}", NULL, "{\"x\":2}"},
+         1,
+         AIP_ESTATE,
+         AIP_GRAPH_INVALID_CONCURRENT_UPDATE,
+         "channel \"x\" takes one value a step"},
+        {APPEND,
+         NULL,
+         {"{\"x\":{\"__overwrite__\":[1]}}", "{\"x\":{\"__overwrite__\":[2]}}"},
+         1,
+         AIP_ESTATE,
+         AIP_GRAPH_INVALID_UPDATE,
+         "node \"b\": channel \"x\" was overwritten twice in step 1"},
+        {APPEND,
+         NULL,
+         {"{\"x\":{\"__overwrite__\":1}}"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
+         "node \"a\": channel \"x\" takes a list, not a value of type integer"},
+        {MESSAGES,
+         NULL,
+         {"{\"x\":[1]}"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
+         "node \"a\": a message is an object or a string"},
+        {MESSAGES,
+         NULL,
+         {"{\"x\":{\"id\":7}}"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
+         "has an id that is not a string"},
+        {MESSAGES,
+         NULL,
+         {"{\"x\":{\"role\":\"remove\"}}"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
+         "needs that one's id"},
+        {MESSAGES,
+         NULL,
+         {NULL, "{\"x\":{\"role\":\"remove\",\"id\":\"z\"}}"},
+         0,
+         AIP_EINVAL,
+         AIP_GRAPH_INVALID_UPDATE,
+         "node \"b\": there is no message with the id \"z\" to remove"},
+        {MESSAGES, "[{}]", {NULL}, 0, AIP_EINVAL, "invalid", "must be a list of messages with ids"},
         {APPEND,
          "{}",
          {NULL},

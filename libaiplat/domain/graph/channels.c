@@ -3,6 +3,7 @@
  * begins and when a step's writes are merged. Nothing here does I/O or remembers anything.
  */
 #include "graph/channels.h"
+#include "graph/messages.h"
 #include "macros.h"
 
 static int is_number(const aip_value *value)
@@ -89,7 +90,10 @@ static const char *wanted_by(enum aip_channel_kind kind, const aip_value *value)
 {
         switch (kind) {
         case AIP_CHANNEL_APPEND:
+        case AIP_CHANNEL_TOPIC:
                 return aip_value_type(value) == AIP_VALUE_LIST ? NULL : "a list";
+        case AIP_CHANNEL_MESSAGES:
+                return aip_messages_are(value) ? NULL : "a list of messages with ids";
         case AIP_CHANNEL_ADD:
         case AIP_CHANNEL_MIN:
         case AIP_CHANNEL_MAX:
@@ -97,16 +101,31 @@ static const char *wanted_by(enum aip_channel_kind kind, const aip_value *value)
         case AIP_CHANNEL_MERGE:
                 return aip_value_type(value) == AIP_VALUE_OBJECT ? NULL : "objects";
         case AIP_CHANNEL_LAST_VALUE:
+        case AIP_CHANNEL_EPHEMERAL:
+        case AIP_CHANNEL_UNTRACKED:
         case AIP_CHANNEL_REDUCER:
                 return NULL;
         }
         return NULL;
 }
 
+int aip_channel_is_single(const struct aip_graph_channel *channel)
+{
+        enum aip_channel_kind kind = channel->options.kind;
+        return kind == AIP_CHANNEL_LAST_VALUE || kind == AIP_CHANNEL_EPHEMERAL ||
+               kind == AIP_CHANNEL_UNTRACKED;
+}
+
+int aip_channel_is_passing(const struct aip_graph_channel *channel)
+{
+        enum aip_channel_kind kind = channel->options.kind;
+        return kind == AIP_CHANNEL_TOPIC || kind == AIP_CHANNEL_EPHEMERAL;
+}
+
 int aip_channel_check(const struct aip_graph_channel *channel, aip_error **err)
 {
         const struct aip_channel_options *o = &channel->options;
-        if ((unsigned)o->kind > AIP_CHANNEL_REDUCER)
+        if ((unsigned)o->kind > AIP_CHANNEL_UNTRACKED)
                 return aip_error_set(err, AIP_EINVAL, "channel \"%s\": no such kind: %d",
                                      channel->name, (int)o->kind);
         if ((o->kind == AIP_CHANNEL_REDUCER) != (o->reduce != NULL))
@@ -127,6 +146,7 @@ static aip_value *default_of(enum aip_channel_kind kind, int *ret_has_one)
         *ret_has_one = 1;
         switch (kind) {
         case AIP_CHANNEL_APPEND:
+        case AIP_CHANNEL_MESSAGES:
                 return aip_value_list();
         case AIP_CHANNEL_ADD:
                 return aip_value_int(0);
@@ -135,6 +155,9 @@ static aip_value *default_of(enum aip_channel_kind kind, int *ret_has_one)
         case AIP_CHANNEL_LAST_VALUE:
         case AIP_CHANNEL_MIN:
         case AIP_CHANNEL_MAX:
+        case AIP_CHANNEL_TOPIC:
+        case AIP_CHANNEL_EPHEMERAL:
+        case AIP_CHANNEL_UNTRACKED:
         case AIP_CHANNEL_REDUCER:
                 break;
         }
@@ -239,15 +262,29 @@ static int reduce(const struct aip_graph_channel *channel, aip_value **value,
                               cause ? aip_error_message(cause) : aip_error_code_name(code));
 }
 
+/* A topic begins each step as an empty list. */
+static int collect(aip_value **value, aip_value *write, aip_error **err)
+{
+        if (!*value && replace(value, aip_value_list(), err) < 0) {
+                aip_value_unref(write);
+                return AIP_ENOMEM;
+        }
+        return append(value, write, err);
+}
+
 int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value, aip_value *write,
                       aip_error **err)
 {
         enum aip_channel_kind kind = channel->options.kind;
-        if (kind == AIP_CHANNEL_LAST_VALUE)
+        if (aip_channel_is_single(channel))
                 return replace(value, write, err);
         if (kind == AIP_CHANNEL_APPEND)
                 return append(value, write, err);
+        if (kind == AIP_CHANNEL_TOPIC)
+                return collect(value, write, err);
         _cleanup_(aip_value_unref_p) aip_value *owned = write;
+        if (kind == AIP_CHANNEL_MESSAGES)
+                return aip_messages_merge(value, write, err);
         const char *wanted = wanted_by(kind, write);
         if (wanted)
                 return fail_type(channel, wanted, write, err);
@@ -259,4 +296,15 @@ int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value
         if (kind == AIP_CHANNEL_MERGE)
                 return merge(value, write, err);
         return keep_extreme(value, write, kind == AIP_CHANNEL_MIN ? -1 : 1, err);
+}
+
+int aip_channel_overwrite(const struct aip_graph_channel *channel, aip_value **value,
+                          aip_value *write, aip_error **err)
+{
+        const char *wanted = wanted_by(channel->options.kind, write);
+        if (!wanted)
+                return replace(value, write, err);
+        int code = fail_type(channel, wanted, write, err);
+        aip_value_unref(write);
+        return code;
 }

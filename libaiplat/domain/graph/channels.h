@@ -19,6 +19,15 @@ int aip_channel_begin(const struct aip_graph_channel *channel, aip_value **ret_v
 int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value, aip_value *write,
                       aip_error **err);
 
+/* Replace *value (NULL: none yet) by `write`, which is consumed always, if the kind can hold it. */
+int aip_channel_overwrite(const struct aip_graph_channel *channel, aip_value **value,
+                          aip_value *write, aip_error **err);
+
+/* Whether a step may write it once only. */
+int aip_channel_is_single(const struct aip_graph_channel *channel);
+/* Whether it is empty again after a step that did not write it. */
+int aip_channel_is_passing(const struct aip_graph_channel *channel);
+
 /* A deep copy that shares nothing with `value`; NULL when out of memory. */
 aip_value *aip_value_copy_deep(const aip_value *value);
 

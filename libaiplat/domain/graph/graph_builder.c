@@ -28,9 +28,18 @@ void aip_graph_channel_deinit(struct aip_graph_channel *channel)
         free_user(channel->options.free_user, channel->options.user);
 }
 
+void aip_graph_names_free(char **names, size_t n)
+{
+        for (size_t i = 0; names && i < n; i++)
+                aip_free(names[i]);
+        aip_free(names);
+}
+
 void aip_graph_node_deinit(struct aip_graph_node *node)
 {
         aip_free(node->name);
+        aip_free(node->targets);
+        aip_graph_names_free(node->target_names, node->options.n_targets);
         free_user(node->options.free_user, node->options.user);
 }
 
@@ -42,9 +51,7 @@ void aip_graph_router_deinit(struct aip_router_options *options)
 static void branch_deinit(struct aip_graph_pending_branch *branch)
 {
         aip_free(branch->from);
-        for (size_t i = 0; branch->targets && i < branch->options.n_targets; i++)
-                aip_free(branch->targets[i]);
-        aip_free(branch->targets);
+        aip_graph_names_free(branch->targets, branch->options.n_targets);
         aip_graph_router_deinit(&branch->options);
 }
 
@@ -62,6 +69,11 @@ void aip_graph_builder_free(aip_graph_builder *builder)
         }
         for (uint32_t i = 0; i < builder->n_branches; i++)
                 branch_deinit(&builder->branches[i]);
+        for (uint32_t i = 0; i < builder->n_joins; i++) {
+                aip_graph_names_free(builder->joins[i].from, builder->joins[i].n_from);
+                aip_free(builder->joins[i].to);
+        }
+        aip_free(builder->joins);
         aip_free(builder->channels);
         aip_free(builder->nodes);
         aip_free(builder->edges);
@@ -147,6 +159,21 @@ static int take_options(aip_graph_builder *builder, void *options, size_t bytes,
         return are_good;
 }
 
+/* Copies of n names; elements may be NULL, and the result too, when the error is kept. */
+static char **keep_names(aip_graph_builder *builder, const char *const *names, size_t n)
+{
+        char **copies = names && n < UINT32_MAX / 4 ? aip_calloc(n, sizeof(char *)) : NULL;
+        if (!copies && !builder->err) {
+                if (names)
+                        aip_error_set_nomem(&builder->err);
+                else
+                        aip_error_set(&builder->err, AIP_EINVAL, "graph: a list of names is NULL");
+        }
+        for (size_t i = 0; copies && i < n && !builder->err; i++)
+                copies[i] = keep_text(builder, names[i]);
+        return copies;
+}
+
 void aip_graph_builder_add_channel(aip_graph_builder *builder, const char *name,
                                    enum aip_channel_kind kind)
 {
@@ -221,9 +248,12 @@ void aip_graph_builder_add_node(aip_graph_builder *builder, const char *name,
                 return;
         }
         node->options = taken;
+        node->options.targets = NULL;
         node->name = keep_name(builder, "node", name);
         if (!builder->err)
                 check_node(builder, node);
+        if (taken.n_targets > 0)
+                node->target_names = keep_names(builder, taken.targets, taken.n_targets);
 }
 
 void aip_graph_builder_add_edge(aip_graph_builder *builder, const char *from, const char *to)
@@ -251,11 +281,7 @@ static void keep_targets(aip_graph_builder *builder, struct aip_graph_pending_br
                               branch->from);
                 return;
         }
-        branch->targets = aip_calloc(n, sizeof(char *));
-        if (!branch->targets)
-                aip_error_set_nomem(&builder->err);
-        for (size_t i = 0; !builder->err && i < n; i++)
-                branch->targets[i] = keep_text(builder, from[i]);
+        branch->targets = keep_names(builder, from, n);
 }
 
 void aip_graph_builder_add_router(aip_graph_builder *builder, const char *from,
@@ -273,4 +299,21 @@ void aip_graph_builder_add_router(aip_graph_builder *builder, const char *from,
         branch->options = taken;
         branch->from = keep_text(builder, from);
         keep_targets(builder, branch);
+}
+
+void aip_graph_builder_add_join(aip_graph_builder *builder, const char *const *from, size_t n_from,
+                                const char *to)
+{
+        struct aip_graph_pending_join *join = NULL;
+        if (builder && !builder->err && n_from == 0)
+                aip_error_set(&builder->err, AIP_EINVAL,
+                              "graph: a join needs the names of the nodes it waits for");
+        if (builder && !builder->err)
+                join = grow(builder, (void **)&builder->joins, &builder->n_joins,
+                            &builder->joins_capacity, sizeof(*join));
+        if (!join)
+                return;
+        join->n_from = n_from;
+        join->to = keep_text(builder, to);
+        join->from = keep_names(builder, from, n_from);
 }

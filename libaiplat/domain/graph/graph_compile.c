@@ -3,7 +3,8 @@
  * lays it out for graph_step.c. Also the graph's reference count. Errors are written for the person
  * who drew the graph: they name the node and the reason. Nothing here runs a node.
  *
- *     aip_graph_compile ─► name_channels ─► sort_nodes ─► lay_edges ─► lay_branches ─► check_paths
+ *     aip_graph_compile ─► name_channels ─► sort_nodes ─► lay_edges ─► lay_branches ─► lay_commands ─► lay_joins
+ *                                                                                    └─► check_paths
  */
 #include "graph/channels.h"
 #include "macros.h"
@@ -30,6 +31,9 @@ static void graph_free(aip_graph *graph)
         aip_free(graph->nodes);
         aip_free(graph->branches);
         aip_free(graph->edges);
+        aip_free(graph->joins);
+        aip_free(graph->arrivals);
+        aip_free(graph->deferred);
         aip_free(graph->channels_by_name);
         aip_free(graph);
 }
@@ -136,8 +140,10 @@ static int name_channels(aip_graph *graph, aip_graph_builder *builder, aip_error
         if (!graph->channels_by_name)
                 return aip_error_set_nomem(err);
         uint32_t *order = graph->channels_by_name;
-        for (uint32_t i = 0; i < n; i++)
+        for (uint32_t i = 0; i < n; i++) {
                 order[i] = i;
+                graph->n_passing += (uint32_t)aip_channel_is_passing(&graph->channels[i]);
+        }
         if (n > 1)
                 qsort_r(order, n, sizeof(*order), compare_channels, graph->channels);
         for (uint32_t i = 1; i < n; i++) {
@@ -168,12 +174,17 @@ static int sort_nodes(aip_graph *graph, aip_graph_builder *builder, aip_error **
                                              builder->nodes[i].name);
         }
         graph->nodes = aip_calloc((size_t)n + 1, sizeof(*graph->nodes));
-        if (!graph->nodes)
+        graph->deferred = aip_calloc(aip_graph_words(n) + 1, sizeof(uint64_t));
+        if (!graph->nodes || !graph->deferred)
                 return aip_error_set_nomem(err);
         if (n > 0)
                 memcpy(graph->nodes, builder->nodes, n * sizeof(*graph->nodes));
         graph->n_nodes = n;
         builder->n_nodes = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                if (graph->nodes[i].options.is_deferred)
+                        graph->deferred[i / 64] |= UINT64_C(1) << (i % 64);
+        }
         graph->first_async = 0;
         while (graph->first_async < n && graph->nodes[graph->first_async].options.run)
                 graph->first_async++;
@@ -246,12 +257,14 @@ static int resolve_edges(const aip_graph *graph, const aip_graph_builder *builde
 }
 
 /* Fixed edges, grouped by where they begin; each once; those to __end__ need no entry. */
-static int lay_edges(aip_graph *graph, const aip_graph_builder *builder, struct arc *arcs,
+static int lay_edges(aip_graph *graph, const aip_graph_builder *builder, struct arc **ret_arcs,
                      aip_error **err)
 {
+        struct arc *arcs = *ret_arcs;
         int code = resolve_edges(graph, builder, arcs, err);
         if (code < 0)
                 return code;
+        *ret_arcs += builder->n_edges;
         graph->edges = aip_calloc((size_t)builder->n_edges + 1, sizeof(uint32_t));
         if (!graph->edges)
                 return aip_error_set_nomem(err);
@@ -314,19 +327,115 @@ static void group_branches(aip_graph *graph)
         }
 }
 
-static int lay_branches(aip_graph *graph, aip_graph_builder *builder, struct arc *arcs,
+static int lay_branches(aip_graph *graph, aip_graph_builder *builder, struct arc **arcs,
                         aip_error **err)
 {
         graph->branches = aip_calloc((size_t)builder->n_branches + 1, sizeof(*graph->branches));
         if (!graph->branches)
                 return aip_error_set_nomem(err);
         for (uint32_t i = 0; i < builder->n_branches; i++) {
-                int code = lay_branch(graph, &builder->branches[i], arcs, err);
+                int code = lay_branch(graph, &builder->branches[i], *arcs, err);
                 if (code < 0)
                         return code;
-                arcs += builder->branches[i].options.n_targets;
+                *arcs += builder->branches[i].options.n_targets;
         }
         group_branches(graph);
+        return 0;
+}
+
+/* Where the Commands of a node may lead. */
+static int lay_command(aip_graph *graph, struct aip_graph_node *node, struct arc *arcs,
+                       aip_error **err)
+{
+        uint32_t n = (uint32_t)node->options.n_targets, source = (uint32_t)(node - graph->nodes);
+        node->targets = aip_calloc(n, sizeof(uint32_t));
+        if (!node->targets)
+                return aip_error_set_nomem(err);
+        int code = 0;
+        for (uint32_t i = 0; code == 0 && i < n; i++) {
+                code = find_target(graph, node->target_names[i], "node", node->name,
+                                   &node->targets[i], err);
+                arcs[i] = (struct arc){source, node->targets[i]};
+        }
+        aip_graph_names_free(AIP_TAKE(node->target_names), n);
+        return code;
+}
+
+static int lay_commands(aip_graph *graph, struct arc **arcs, aip_error **err)
+{
+        for (uint32_t i = 0; i < graph->n_nodes; i++) {
+                struct aip_graph_node *node = &graph->nodes[i];
+                if (node->options.n_targets == 0)
+                        continue;
+                int code = lay_command(graph, node, *arcs, err);
+                if (code < 0)
+                        return code;
+                *arcs += node->options.n_targets;
+        }
+        return 0;
+}
+
+/* One join: a bit a source. A source that is named twice has two bits, set together. */
+static int lay_join(aip_graph *graph, const struct aip_graph_pending_join *pending,
+                    struct arc *arcs, aip_error **err)
+{
+        struct aip_graph_join *join = &graph->joins[graph->n_joins];
+        uint32_t n = (uint32_t)pending->n_from;
+        int code = 0;
+        join->first_bit = graph->n_arrivals;
+        join->n_bits = n;
+        code = find_target(graph, pending->to, "the join from", pending->from[0], &join->target,
+                           err);
+        for (uint32_t i = 0; code == 0 && i < n; i++) {
+                uint32_t source = 0;
+                code = find_source(graph, pending->from[i], "a join", &source, err);
+                if (code == 0 && source == graph->n_nodes)
+                        code = aip_error_set(err, AIP_EINVAL, "graph: a join cannot begin at %s",
+                                             AIP_GRAPH_START);
+                arcs[i] = (struct arc){source, join->target};
+                graph->arrivals[graph->n_arrivals] =
+                        (struct aip_graph_arrival){source, graph->n_arrivals};
+                graph->n_arrivals++;
+        }
+        graph->n_joins++;
+        return code;
+}
+
+static int compare_arrivals(const void *a, const void *b)
+{
+        const struct aip_graph_arrival *x = a, *y = b;
+        if (x->source != y->source)
+                return x->source < y->source ? -1 : 1;
+        return (x->bit > y->bit) - (x->bit < y->bit);
+}
+
+static size_t n_join_sources(const aip_graph_builder *builder)
+{
+        size_t n = 0;
+        for (uint32_t i = 0; i < builder->n_joins; i++)
+                n += builder->joins[i].n_from;
+        return n;
+}
+
+static int lay_joins(aip_graph *graph, const aip_graph_builder *builder, struct arc *arcs,
+                     aip_error **err)
+{
+        graph->joins = aip_calloc((size_t)builder->n_joins + 1, sizeof(*graph->joins));
+        graph->arrivals = aip_calloc(n_join_sources(builder) + 1, sizeof(*graph->arrivals));
+        if (!graph->joins || !graph->arrivals)
+                return aip_error_set_nomem(err);
+        for (uint32_t i = 0; i < builder->n_joins; i++) {
+                int code = lay_join(graph, &builder->joins[i], arcs, err);
+                if (code < 0)
+                        return code;
+                arcs += builder->joins[i].n_from;
+        }
+        qsort(graph->arrivals, graph->n_arrivals, sizeof(*graph->arrivals), compare_arrivals);
+        for (uint32_t i = 0; i < graph->n_arrivals; i++) {
+                struct aip_graph_node *node = &graph->nodes[graph->arrivals[i].source];
+                if (node->n_arrivals++ == 0)
+                        node->first_arrival = i;
+        }
         return 0;
 }
 
@@ -428,6 +537,9 @@ static int map_init(struct map *map, const aip_graph_builder *builder, aip_error
         map->n_arcs = builder->n_edges;
         for (uint32_t i = 0; i < builder->n_branches; i++)
                 map->n_arcs += builder->branches[i].options.n_targets;
+        for (size_t i = 0; i < n_nodes; i++)
+                map->n_arcs += builder->nodes[i].options.n_targets;
+        map->n_arcs += n_join_sources(builder);
         if (map->n_arcs > UINT32_MAX / 4)
                 return aip_error_set(err, AIP_ELIMIT, "graph: more than 2^30 edges");
         map->arcs = aip_calloc(map->n_arcs + 1, sizeof(*map->arcs));
@@ -444,14 +556,19 @@ static int fill(aip_graph *graph, aip_graph_builder *builder, aip_error **err)
 {
         _cleanup_(map_deinit) struct map map = {0};
         int code = map_init(&map, builder, err);
+        struct arc *arcs = map.arcs; /* where the next ones go */
         if (code == 0)
                 code = name_channels(graph, builder, err);
         if (code == 0)
                 code = sort_nodes(graph, builder, err);
         if (code == 0)
-                code = lay_edges(graph, builder, map.arcs, err);
+                code = lay_edges(graph, builder, &arcs, err);
         if (code == 0)
-                code = lay_branches(graph, builder, map.arcs + builder->n_edges, err);
+                code = lay_branches(graph, builder, &arcs, err);
+        if (code == 0)
+                code = lay_commands(graph, &arcs, err);
+        if (code == 0)
+                code = lay_joins(graph, builder, arcs, err);
         return code == 0 ? check_paths(graph, &map, err) : code;
 }
 

@@ -24,9 +24,22 @@ struct aip_graph_branch {
 
 struct aip_graph_node {
         char *name;
-        struct aip_node_options options;
-        uint32_t first_edge, n_edges;      /* into graph->edges */
-        uint32_t first_branch, n_branches; /* into graph->branches */
+        struct aip_node_options options;    /* options.targets is NULL: see below */
+        uint32_t first_edge, n_edges;       /* into graph->edges */
+        uint32_t first_branch, n_branches;  /* into graph->branches */
+        uint32_t first_arrival, n_arrivals; /* into graph->arrivals */
+        uint32_t *targets;                  /* node indexes that a Command may name */
+        char **target_names;                /* the builder's, until they are resolved */
+};
+
+/* One source of one join: the bit of the run's `arrived` that says that the node has run. */
+struct aip_graph_arrival {
+        uint32_t source, bit;
+};
+
+struct aip_graph_join {
+        uint32_t target;
+        uint32_t first_bit, n_bits;
 };
 
 /*
@@ -36,13 +49,18 @@ struct aip_graph_node {
  */
 struct aip_graph {
         atomic_uint refs;
-        uint32_t n_channels, n_nodes, n_branches;
+        uint32_t n_channels, n_nodes, n_branches, n_joins, n_arrivals;
+        uint32_t
+                n_passing; /* channels that forget what no step repeats: topics and ephemeral ones */
         uint32_t first_async; /* the first asynchronous node, n_nodes when there is none */
         struct aip_graph_channel *channels;
         struct aip_graph_node *nodes;      /* n_nodes + 1 */
         struct aip_graph_branch *branches; /* by source, then in the order they were added */
         uint32_t *edges;                   /* targets; those to __end__ are left out */
-        uint32_t *channels_by_name;        /* channel indexes in bytewise order of their names */
+        struct aip_graph_join *joins;
+        struct aip_graph_arrival *arrivals; /* by source */
+        uint64_t *deferred;                 /* a bit a node */
+        uint32_t *channels_by_name;         /* channel indexes in bytewise order of their names */
 };
 
 /* Edges and routers as they were given: names are resolved when all nodes are known. */
@@ -56,17 +74,31 @@ struct aip_graph_pending_branch {
         struct aip_router_options options;
 };
 
+struct aip_graph_pending_join {
+        char **from;
+        size_t n_from;
+        char *to;
+};
+
 struct aip_graph_builder {
         struct aip_graph_channel *channels;
         struct aip_graph_node *nodes;
         struct aip_graph_pending_edge *edges;
         struct aip_graph_pending_branch *branches;
-        uint32_t n_channels, n_nodes, n_edges, n_branches;
+        struct aip_graph_pending_join *joins;
+        uint32_t n_channels, n_nodes, n_edges, n_branches, n_joins;
         uint32_t channels_capacity, nodes_capacity, edges_capacity, branches_capacity;
+        uint32_t joins_capacity;
         aip_error *err; /* the first thing that went wrong */
 };
 
 #define AIP_GRAPH_NO_INDEX UINT32_MAX
+
+/* Words of a set of bits. */
+static inline size_t aip_graph_words(uint32_t n_bits)
+{
+        return ((size_t)n_bits + 63) / 64;
+}
 
 /* Index of a node, or AIP_GRAPH_NO_INDEX. `nodes` is sorted by name. */
 uint32_t aip_graph_find_node(const struct aip_graph_node *nodes, uint32_t n_nodes,
@@ -89,5 +121,6 @@ static inline const char *aip_graph_target_name(const aip_graph *graph, uint32_t
 void aip_graph_channel_deinit(struct aip_graph_channel *channel);
 void aip_graph_node_deinit(struct aip_graph_node *node);
 void aip_graph_router_deinit(struct aip_router_options *options);
+void aip_graph_names_free(char **names, size_t n); /* accepts NULL */
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * The state of one run, and the pure core that moves it: plan the tasks of a step, take their
  * writes, merge them. No loop, no clock, no waiting: whoever drives (application/graph_runner.c)
- * does that.
+ * does that. The state's memory is graph_state.c, what a node does with its task graph_task.c, where
+ * edges, routers and Commands lead graph_route.c, and the steps themselves graph_step.c.
  *
  *     init ─► feed ─► plan ─► all tasks: run, or begin … finish ─► merge ─► plan …
  *                      └── no tasks: the run is over ─► take_object
@@ -11,27 +12,44 @@
 #ifndef AIPLAT_DOMAIN_GRAPH_STEP_H
 #define AIPLAT_DOMAIN_GRAPH_STEP_H
 
-#include <aiplat/graph.h>
+#include "graph_model.h"
 
 struct aip_graph_slot {
-        aip_value *value;     /* NULL: none */
-        int32_t written_step; /* the last step in which it was written; -1: never */
+        aip_value *value;         /* NULL: none */
+        int32_t written_step;     /* the last step in which it was written; -1: never */
+        int32_t overwritten_step; /* likewise, by an overwrite */
 };
 
 struct aip_graph_write {
         aip_value *value;
-        uint32_t channel;
+        uint32_t channel : 31;
+        uint32_t is_overwrite : 1;
         uint32_t next; /* of the same task; index + 1, 0: the last */
+};
+
+/* Where a task's Command leads. */
+struct aip_graph_jump {
+        aip_value *input; /* NULL: no send */
+        uint32_t node;
+        uint32_t next; /* as in a write */
+};
+
+/* A task of the next step that has an input of its own. */
+struct aip_graph_send {
+        aip_value *input;
+        uint32_t node;
 };
 
 enum aip_graph_task_phase { AIP_TASK_PLANNED = 0, AIP_TASK_RUNNING, AIP_TASK_FINISHED };
 
 struct aip_graph_task {
         struct aip_graph_state *state;
-        void *memory; /* the node's task_bytes, or NULL */
+        void *memory;     /* the node's task_bytes, or NULL */
+        aip_value *input; /* what was sent to it, or NULL */
         aip_error *err;
         uint32_t node;
         uint32_t first_write, last_write; /* index + 1; 0: none */
+        uint32_t first_jump, last_jump;   /* likewise */
         uint8_t phase;                    /* enum aip_graph_task_phase */
         uint8_t is_cancelled;             /* the node's cancel was called */
 };
@@ -51,11 +69,16 @@ struct aip_graph_state {
         int32_t step_limit;
         struct aip_graph_slot *slots; /* one a channel */
         uint64_t *next;               /* a bit a node: runs in the next step */
-        struct aip_graph_task *tasks; /* of this step, in node order */
+        uint64_t *arrived;            /* a bit a source of a join: has run */
+        struct aip_graph_task *tasks; /* of this step: in node order, then sends in their order */
         struct aip_graph_write *writes;
+        struct aip_graph_jump *jumps; /* of this step's tasks */
+        struct aip_graph_send *sends; /* to the next step */
         aip_value **overlay; /* one a channel: a router's private view; NULL until needed */
         uint32_t n_tasks, tasks_capacity, inline_tasks;
         uint32_t n_writes, writes_capacity;
+        uint32_t n_jumps, jumps_capacity;
+        uint32_t n_sends, sends_capacity;
         void *block; /* the memory given to init; arrays that outgrew it are on the heap */
 };
 
@@ -93,5 +116,50 @@ aip_value *aip_graph_state_take_object(struct aip_graph_state *state);
 
 /* Name of the first asynchronous node; NULL when there is none. */
 const char *aip_graph_first_async(const aip_graph *graph);
+
+/* Between the files of the core. */
+
+/* Inline room of a run's block. */
+#define AIP_GRAPH_INLINE_TASKS  4u
+#define AIP_GRAPH_INLINE_WRITES 8u
+
+void aip_graph_release_tasks(struct aip_graph_state *state);
+void aip_graph_release_writes(struct aip_graph_state *state);
+void aip_graph_release_overlay(struct aip_graph_state *state);
+
+/* Room for one more of `n` elements of `bytes` each; an array that outgrows the run's block, where it
+ * had `in_block` elements, moves to the heap. NULL when out of memory; the old one then stays. */
+void *aip_graph_make_room(void *array, uint32_t n, uint32_t *capacity, uint32_t in_block,
+                          size_t bytes);
+
+static inline const struct aip_graph_node *aip_graph_node_of(const aip_graph_task *task)
+{
+        return &task->state->graph->nodes[task->node];
+}
+
+/* Keep the first error: a task or a route named a channel (by name, or else by index) that is not. */
+void aip_graph_fail_channel(const struct aip_graph_state *state, const char *channel,
+                            uint32_t index, aip_error **err);
+/* Fail with what a node, or the run's input, did wrong. `cause` is consumed always. */
+int aip_graph_fail_at(const struct aip_graph_state *state, uint32_t node, aip_error *cause,
+                      aip_error **err);
+
+/* An update object's members become the task's writes, in order. */
+void aip_graph_write_object(aip_graph_task *task, const aip_value *update);
+/* Make a task of the state; the node's index may be the boundary's, for the input. */
+aip_graph_task aip_graph_task_make(struct aip_graph_state *state, uint32_t node, aip_value *input);
+
+/* Name nodes of the next step. `input` is consumed always. */
+void aip_graph_name_next(struct aip_graph_state *state, uint32_t node);
+int aip_graph_send_next(struct aip_graph_state *state, uint32_t node, aip_value *input,
+                        aip_error **err);
+/* Edges, routers and joins of a node that ran (or of __start__). With `has_overlay` routers read
+ * state->overlay before the slots. */
+int aip_graph_follow(struct aip_graph_state *state, uint32_t from, int has_overlay,
+                     aip_error **err);
+/* The task's own Commands. */
+int aip_graph_follow_jumps(struct aip_graph_state *state, aip_graph_task *task, aip_error **err);
+/* Joins of which the last source has run name their targets. */
+void aip_graph_follow_joins(struct aip_graph_state *state);
 
 #endif
