@@ -76,8 +76,8 @@ struct rabbitmq_consumer {
         uint64_t generation;
         struct tag_array acks; /* of the present generation */
         struct delivery_array ready;
-        int is_lost;         /* tell the consumer */
-        int must_reconnect;  /* no memory for an acknowledgement: give all back instead */
+        int is_lost;        /* tell the consumer */
+        int must_reconnect; /* no memory for an acknowledgement: give all back instead */
 };
 
 static void lock(struct rabbitmq_consumer *self)
@@ -402,8 +402,8 @@ static int serve(struct rabbitmq_consumer *self, aip_error **err)
         size_t received = 0;
         int r = open_consumer(self, err);
         while (r == 0 && is_request_current(self)) {
-                rabbitmq_link_poll(&self->link, INT32_MAX);
-                r = read_frames(self, &received, err);
+                if (rabbitmq_link_poll(&self->link, INT32_MAX))
+                        r = read_frames(self, &received, err);
                 if (r == 0)
                         r = send_acks(self, err);
                 if (r == 0)

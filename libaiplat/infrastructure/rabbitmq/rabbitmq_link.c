@@ -65,8 +65,7 @@ int rabbitmq_link_init(struct rabbitmq_link *link, const struct rabbitmq_setting
         };
         link->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (link->wake_fd < 0)
-                return aip_error_set(err, AIP_EIO, "cannot make an eventfd: %s",
-                                     strerror(errno));
+                return aip_error_set(err, AIP_EIO, "cannot make an eventfd: %s", strerror(errno));
         pthread_mutex_init(&link->lock, NULL);
         return 0;
 }
@@ -302,11 +301,13 @@ static int log_in(struct rabbitmq_link *link, aip_error **err)
         char name[32];
         snprintf(name, sizeof(name), "aiplat %s", link->role);
         amqp_table_entry_t known[] = {
-                yes("publisher_confirms"), yes("basic.nack"), yes("connection.blocked"),
-                yes("consumer_cancel_notify"), yes("authentication_failure_close"),
+                yes("publisher_confirms"),           yes("basic.nack"),
+                yes("connection.blocked"),           yes("consumer_cancel_notify"),
+                yes("authentication_failure_close"),
         };
         amqp_table_entry_t about[] = {
-                text("product", "aiplat"), text("connection_name", name),
+                text("product", "aiplat"),
+                text("connection_name", name),
                 {.key = amqp_cstring_bytes("capabilities"),
                  .value = {.kind = AMQP_FIELD_KIND_TABLE,
                            .value.table = {AIP_ARRAY_SIZE(known), known}}},
@@ -382,8 +383,8 @@ int rabbitmq_link_declare(struct rabbitmq_link *link, aip_error **err)
         if (r < 0)
                 return r;
         rabbitmq_link_enter(link);
-        amqp_rpc_reply_t reply = amqp_channel_close(link->connection, RABBITMQ_DECLARE_CHANNEL,
-                                                    AMQP_REPLY_SUCCESS);
+        amqp_rpc_reply_t reply =
+                amqp_channel_close(link->connection, RABBITMQ_DECLARE_CHANNEL, AMQP_REPLY_SUCCESS);
         rabbitmq_link_leave(link);
         return rabbitmq_link_check(link, reply, "cannot close a channel", err);
 }
@@ -477,17 +478,25 @@ void rabbitmq_link_back_off(struct rabbitmq_link *link)
         }
 }
 
-void rabbitmq_link_poll(struct rabbitmq_link *link, int timeout_ms)
+int rabbitmq_link_poll(struct rabbitmq_link *link, int timeout_ms)
 {
         struct pollfd fds[] = {
                 {.fd = link->wake_fd, .events = POLLIN},
                 {.fd = amqp_get_sockfd(link->connection), .events = POLLIN},
         };
-        if (amqp_frames_enqueued(link->connection) || amqp_data_in_buffer(link->connection))
+        int has_more =
+                amqp_frames_enqueued(link->connection) || amqp_data_in_buffer(link->connection);
+        if (has_more)
                 timeout_ms = 0;
         poll(fds, AIP_ARRAY_SIZE(fds), AIP_MIN(timeout_ms, POLL_LIMIT_MS));
         if (fds[0].revents)
                 drain_wakeups(link);
+        int64_t time_ms = now_ms();
+        if (!has_more && !fds[1].revents && !link->settings->server.ssl &&
+            time_ms - link->read_ms < POLL_LIMIT_MS)
+                return 0;
+        link->read_ms = time_ms;
+        return 1;
 }
 
 void rabbitmq_link_sleep(struct rabbitmq_link *link)
@@ -495,6 +504,38 @@ void rabbitmq_link_sleep(struct rabbitmq_link *link)
         struct pollfd wake = {.fd = link->wake_fd, .events = POLLIN};
         poll(&wake, 1, -1);
         drain_wakeups(link);
+}
+
+/* ---- writing ---- */
+
+int rabbitmq_link_can_write(const struct rabbitmq_link *link)
+{
+        return !link->settings->server.ssl;
+}
+
+static int write_some(struct rabbitmq_link *link, struct aip_str *bytes)
+{
+        struct pollfd writable = {.fd = amqp_get_sockfd(link->connection), .events = POLLOUT};
+        ssize_t n = send(writable.fd, bytes->p, bytes->n, MSG_NOSIGNAL);
+        if (n >= 0) {
+                *bytes = aip_str_make(bytes->p + n, bytes->n - (size_t)n);
+                return 0;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+                poll(&writable, 1, POLL_LIMIT_MS);
+        else if (errno != EINTR)
+                return AMQP_STATUS_SOCKET_ERROR;
+        return 0;
+}
+
+int rabbitmq_link_write(struct rabbitmq_link *link, struct aip_str bytes, aip_error **err)
+{
+        int status = 0;
+        rabbitmq_link_enter(link);
+        while (bytes.n > 0 && status == 0)
+                status = write_some(link, &bytes);
+        rabbitmq_link_leave(link);
+        return status ? rabbitmq_link_fail(link, status, "cannot publish", err) : 0;
 }
 
 void rabbitmq_link_cork(struct rabbitmq_link *link, int on)

@@ -38,6 +38,7 @@ struct rabbitmq_link {
         uint64_t jitter;
         int64_t backoff_ms;
         int64_t opened_ms;
+        int64_t read_ms; /* rabbitmq_link_poll() last asked for a read then */
         int64_t logged_ms;
         char logged[RABBITMQ_REASON_BYTES]; /* the trouble last logged */
 
@@ -48,7 +49,7 @@ struct rabbitmq_link {
 
         /* locked */
         pthread_mutex_t lock;
-        int socket; /* a duplicate, -1: none */
+        int socket;                         /* a duplicate, -1: none */
         char reason[RABBITMQ_REASON_BYTES]; /* why it does not work at the moment */
 };
 
@@ -83,8 +84,9 @@ void rabbitmq_link_close(struct rabbitmq_link *link, int is_polite);
 void rabbitmq_link_report(struct rabbitmq_link *link, aip_error *trouble);
 /* Wait before the next try, 0.1–5 s with jitter; ends early when stopped. */
 void rabbitmq_link_back_off(struct rabbitmq_link *link);
-/* Wait until woken or something can be read, a second at most. `timeout_ms` below that: so long. */
-void rabbitmq_link_poll(struct rabbitmq_link *link, int timeout_ms);
+/* Wait until woken or something can be read, a second at most. `timeout_ms` below that: so long.
+ * Returns whether it is time to read: there is something, or heartbeats want to be looked after. */
+int rabbitmq_link_poll(struct rabbitmq_link *link, int timeout_ms);
 /* Wait until woken, however long; no connection is open. */
 void rabbitmq_link_sleep(struct rabbitmq_link *link);
 /* The next frame: 1, 0 when there is none yet, or an error, which a close by the broker is too. The
@@ -98,6 +100,11 @@ void rabbitmq_link_leave(struct rabbitmq_link *link);
 int rabbitmq_link_fail(struct rabbitmq_link *link, int status, const char *what, aip_error **err);
 int rabbitmq_link_check(struct rabbitmq_link *link, amqp_rpc_reply_t reply, const char *what,
                         aip_error **err);
+/* Whether rabbitmq_link_write() may be used: not over TLS, which librabbitmq keeps to itself. */
+int rabbitmq_link_can_write(const struct rabbitmq_link *link);
+/* Write whole frames to the socket, past librabbitmq: all of `bytes`, or an error. Waits for a
+ * broker that does not read; rabbitmq_link_watch() ends that. */
+int rabbitmq_link_write(struct rabbitmq_link *link, struct aip_str bytes, aip_error **err);
 /* While on, small sends are gathered into full packets. */
 void rabbitmq_link_cork(struct rabbitmq_link *link, int on);
 

@@ -4,7 +4,7 @@
  *
  *     loop thread                                publisher thread
  *
- *     publish() ──► [inbox] ── taken, up to ───► sent, in the window by its delivery tag
+ *     publish() ──► [inbox] ── taken, up to ───► written, in the window by its delivery tag
  *        │             │       WINDOW               │
  *        │             │                            ├── basic.ack ──────────────► CONFIRMED
  *        │             │                            ├── basic.return, then ack ─► RETURNED
@@ -23,17 +23,18 @@
 #include "list.h"
 #include "macros.h"
 #include "mem.h"
+#include "rabbitmq_frames.h"
 
 #include <stdio.h>
 
 #define WINDOW              1000  /* unconfirmed messages, counted from the oldest */
 #define RING                1024  /* ≥ WINDOW, a power of two */
-#define SEND_BATCH          128   /* sent before confirms are looked at */
+#define SEND_BATCH          256   /* sent before confirms are looked at */
+#define WRITE_BYTES         65536 /* encoded messages are written when there is so much */
 #define MESSAGES_MAX        10000 /* waiting and unconfirmed; beyond: AIP_ELIMIT */
 #define DEFAULT_DEADLINE_MS 5000
 #define NAME_MAX_BYTES      255 /* an AMQP short string */
 #define TAG_TEXT_BYTES      24
-#define PERSISTENT          2
 #define TOO_SLOW            "the broker confirms too slowly" /* when the link is up */
 
 AIP_STATIC_ASSERT(WINDOW <= RING, "every unconfirmed message has its place in the ring");
@@ -48,7 +49,7 @@ struct message {
         struct aip_list all;
 
         /* locked */
-        struct aip_list queued; /* in the inbox or among the results */
+        struct aip_list queued; /* staged, in the inbox or among the results */
         int is_taken;           /* the thread has had it */
 
         /* whoever holds the message */
@@ -68,6 +69,8 @@ struct rabbitmq_publisher {
         /* loop thread only */
         struct aip_list all;
         size_t n_messages;
+        struct aip_list staged; /* published in this turn of the loop */
+        struct aip_task hand_in_task;
         struct aip_task results_task;
         struct aip_task stopped_task;
         pthread_t thread;
@@ -77,6 +80,7 @@ struct rabbitmq_publisher {
         uint64_t oldest_tag, next_tag; /* unconfirmed: [oldest, next) */
         int must_declare;              /* a task came back: the queue has gone */
         struct aip_list finished;      /* results not handed over yet */
+        struct aip_buf encoded;        /* frames to be written */
 
         /* atomic */
         int is_blocked;
@@ -112,9 +116,9 @@ static struct message *message_new(const struct aip_publish *publish)
         return message;
 }
 
-static amqp_bytes_t part(struct message *message, size_t offset, size_t n)
+static struct aip_str part(const struct message *message, size_t offset, size_t n)
 {
-        return (amqp_bytes_t){.len = n, .bytes = message->bytes + offset};
+        return aip_str_make(message->bytes + offset, n);
 }
 
 /* Loop thread: the message is nobody's any more. */
@@ -184,13 +188,28 @@ static void deadline_passed(struct aip_timer *timer)
         message_free(message);
 }
 
-static void enqueue(struct rabbitmq_publisher *publisher, struct message *message)
+static void splice(struct aip_list *to, struct aip_list *from)
 {
+        if (aip_list_is_empty(from))
+                return;
+        from->next->previous = to->previous;
+        to->previous->next = from->next;
+        from->previous->next = to;
+        to->previous = from->previous;
+        aip_list_init(from);
+}
+
+/* All that was published in one turn of the loop, by one wake-up. */
+static void hand_in(struct aip_task *task)
+{
+        struct rabbitmq_publisher *publisher =
+                AIP_CONTAINER_OF(task, struct rabbitmq_publisher, hand_in_task);
         pthread_mutex_lock(&publisher->link.lock);
         int was_empty = aip_list_is_empty(&publisher->inbox);
-        aip_list_append(&publisher->inbox, &message->queued);
+        splice(&publisher->inbox, &publisher->staged);
+        int is_empty = aip_list_is_empty(&publisher->inbox);
         pthread_mutex_unlock(&publisher->link.lock);
-        if (was_empty)
+        if (was_empty && !is_empty)
                 rabbitmq_link_wake(&publisher->link);
 }
 
@@ -209,10 +228,11 @@ static int accept_publish(struct rabbitmq_publisher *publisher, struct aip_publi
         aip_list_append(&publisher->all, &message->all);
         publisher->n_messages++;
         int64_t deadline_ms = publish->op.deadline_ms;
-        int64_t delay_ms = deadline_ms ? deadline_ms - aip_now_ms(publisher->loop)
-                                       : DEFAULT_DEADLINE_MS;
+        int64_t delay_ms =
+                deadline_ms ? deadline_ms - aip_now_ms(publisher->loop) : DEFAULT_DEADLINE_MS;
         aip_timer_set(publisher->loop, &message->deadline, AIP_MAX(delay_ms, 0));
-        enqueue(publisher, message);
+        aip_list_append(&publisher->staged, &message->queued);
+        aip_defer(publisher->loop, &publisher->hand_in_task);
         return 0;
 }
 
@@ -245,17 +265,6 @@ static aip_error *error_of(struct rabbitmq_publisher *publisher, const struct me
         }
         aip_error_set_retryable(err, 1, 0);
         return err;
-}
-
-static void splice(struct aip_list *to, struct aip_list *from)
-{
-        if (aip_list_is_empty(from))
-                return;
-        from->next->previous = to->previous;
-        to->previous->next = from->next;
-        from->previous->next = to;
-        to->previous = from->previous;
-        aip_list_init(from);
 }
 
 static void take_results(struct aip_task *task)
@@ -435,34 +444,84 @@ static size_t take_inbox(struct rabbitmq_publisher *publisher, size_t limit,
         return n;
 }
 
-static int send_message(struct rabbitmq_publisher *publisher, struct message *message,
-                        uint64_t tag, aip_error **err)
+/* A task says its tag, so that it can be told when it is returned. */
+static struct rabbitmq_message describe(const struct rabbitmq_publisher *publisher,
+                                        const struct message *message, uint64_t tag,
+                                        char tag_text[TAG_TEXT_BYTES])
 {
         const struct rabbitmq_settings *settings = publisher->link.settings;
-        char tag_text[TAG_TEXT_BYTES];
+        size_t body_offset = message->key_bytes + message->id_bytes;
+        struct rabbitmq_message it = {
+                .message_id = part(message, message->key_bytes, message->id_bytes),
+                .body = part(message, body_offset, message->body_bytes),
+        };
+        if (!message->is_task) {
+                it.exchange = aip_str_of(settings->event_exchange);
+                it.routing_key = part(message, 0, message->key_bytes);
+                return it;
+        }
+        int n = snprintf(tag_text, TAG_TEXT_BYTES, "%llu", (unsigned long long)tag);
+        it.correlation_id = aip_str_make(tag_text, (size_t)n);
+        it.routing_key = aip_str_of(settings->task_queue);
+        it.is_mandatory = 1;
+        return it;
+}
+
+static amqp_bytes_t bytes_of(struct aip_str text)
+{
+        return (amqp_bytes_t){.len = text.n, .bytes = (void *)(uintptr_t)text.p};
+}
+
+/* Over TLS: one by one, by librabbitmq. */
+static int send_message(struct rabbitmq_publisher *publisher, const struct rabbitmq_message *it,
+                        aip_error **err)
+{
         amqp_basic_properties_t properties = {
                 ._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG,
-                .delivery_mode = PERSISTENT,
-                .message_id = part(message, message->key_bytes, message->id_bytes),
+                .delivery_mode = AMQP_DELIVERY_PERSISTENT,
+                .message_id = bytes_of(it->message_id),
+                .correlation_id = bytes_of(it->correlation_id),
         };
-        amqp_bytes_t exchange = amqp_cstring_bytes(settings->event_exchange);
-        amqp_bytes_t key = part(message, 0, message->key_bytes);
-        if (message->is_task) {
-                snprintf(tag_text, sizeof(tag_text), "%llu", (unsigned long long)tag);
+        if (it->correlation_id.n > 0)
                 properties._flags |= AMQP_BASIC_CORRELATION_ID_FLAG;
-                properties.correlation_id = amqp_cstring_bytes(tag_text);
-                exchange = amqp_empty_bytes;
-                key = amqp_cstring_bytes(settings->task_queue);
-        }
-        size_t body_offset = message->key_bytes + message->id_bytes;
         rabbitmq_link_enter(&publisher->link);
-        int status = amqp_basic_publish(publisher->link.connection, RABBITMQ_CHANNEL, exchange, key,
-                                        message->is_task, 0, &properties,
-                                        part(message, body_offset, message->body_bytes));
+        int status = amqp_basic_publish(publisher->link.connection, RABBITMQ_CHANNEL,
+                                        bytes_of(it->exchange), bytes_of(it->routing_key),
+                                        it->is_mandatory, 0, &properties, bytes_of(it->body));
         rabbitmq_link_leave(&publisher->link);
         return status == AMQP_STATUS_OK
                        ? 0
                        : rabbitmq_link_fail(&publisher->link, status, "cannot publish", err);
+}
+
+static int write_encoded(struct rabbitmq_publisher *publisher, aip_error **err)
+{
+        struct aip_str bytes = aip_buf_str(&publisher->encoded);
+        publisher->encoded.n = 0;
+        return bytes.n ? rabbitmq_link_write(&publisher->link, bytes, err) : 0;
+}
+
+static int encode_message(struct rabbitmq_publisher *publisher, const struct rabbitmq_message *it,
+                          aip_error **err)
+{
+        size_t frame_max = (size_t)amqp_get_frame_max(publisher->link.connection);
+        if (rabbitmq_frames_append(&publisher->encoded, RABBITMQ_CHANNEL, frame_max, it) < 0)
+                return aip_error_set_nomem(err);
+        return publisher->encoded.n >= WRITE_BYTES ? write_encoded(publisher, err) : 0;
+}
+
+static int send_batch(struct rabbitmq_publisher *publisher, struct message *const *batch, size_t n,
+                      uint64_t first_tag, aip_error **err)
+{
+        int can_write = rabbitmq_link_can_write(&publisher->link), r = 0;
+        publisher->encoded.n = 0;
+        for (size_t i = 0; i < n && r == 0; i++) {
+                char tag_text[TAG_TEXT_BYTES];
+                struct rabbitmq_message it = describe(publisher, batch[i], first_tag + i, tag_text);
+                r = can_write ? encode_message(publisher, &it, err)
+                              : send_message(publisher, &it, err);
+        }
+        return r == 0 ? write_encoded(publisher, err) : r;
 }
 
 static int send_some(struct rabbitmq_publisher *publisher, aip_error **err)
@@ -474,12 +533,7 @@ static int send_some(struct rabbitmq_publisher *publisher, aip_error **err)
         uint64_t first = publisher->next_tag;
         for (size_t i = 0; i < n; i++)
                 publisher->window[publisher->next_tag++ % RING] = batch[i];
-        rabbitmq_link_cork(&publisher->link, 1);
-        int r = 0;
-        for (size_t i = 0; i < n && r == 0; i++)
-                r = send_message(publisher, batch[i], first + i, err);
-        rabbitmq_link_cork(&publisher->link, 0);
-        return r;
+        return send_batch(publisher, batch, n, first, err);
 }
 
 static int has_work(struct rabbitmq_publisher *publisher)
@@ -499,8 +553,7 @@ static int begin_confirms(struct rabbitmq_publisher *publisher, aip_error **err)
         rabbitmq_link_enter(&publisher->link);
         amqp_confirm_select(publisher->link.connection, RABBITMQ_CHANNEL);
         rabbitmq_link_leave(&publisher->link);
-        return rabbitmq_link_check(&publisher->link,
-                                   amqp_get_rpc_reply(publisher->link.connection),
+        return rabbitmq_link_check(&publisher->link, amqp_get_rpc_reply(publisher->link.connection),
                                    "cannot ask for confirms", err);
 }
 
@@ -538,8 +591,8 @@ static int serve(struct rabbitmq_publisher *publisher, aip_error **err)
                 r = send_some(publisher, err);
                 if (r < 0)
                         break;
-                rabbitmq_link_poll(&publisher->link, has_work(publisher) ? 0 : INT32_MAX);
-                r = read_frames(publisher, err);
+                if (rabbitmq_link_poll(&publisher->link, has_work(publisher) ? 0 : INT32_MAX))
+                        r = read_frames(publisher, err);
                 if (r == 0 && publisher->must_declare && room(publisher) > 0)
                         r = declare_again(publisher, err);
         }
@@ -583,9 +636,12 @@ int rabbitmq_publisher_new(const struct rabbitmq_publisher_options *options,
         publisher->loop = options->loop;
         aip_list_init(&publisher->all);
         aip_list_init(&publisher->finished);
+        aip_list_init(&publisher->staged);
         aip_list_init(&publisher->inbox);
         aip_list_init(&publisher->results);
+        aip_buf_init(&publisher->encoded, 2 * (size_t)WRITE_BYTES);
         publisher->oldest_tag = publisher->next_tag = 1;
+        publisher->hand_in_task.run = hand_in;
         publisher->results_task.run = take_results;
         publisher->stopped_task.run = thread_stopped;
         int r = rabbitmq_link_init(&publisher->link, options->settings, options->log, "publisher",
@@ -606,7 +662,7 @@ int rabbitmq_publisher_new(const struct rabbitmq_publisher_options *options,
 
 void rabbitmq_publisher_stop(struct rabbitmq_publisher *publisher)
 {
-        AIP_LIST_FOREACH(node, &publisher->all) {
+        AIP_LIST_FOREACH (node, &publisher->all) {
                 struct message *message = AIP_LIST_ENTRY(node, struct message, all);
                 aip_timer_clear(publisher->loop, &message->deadline);
                 aip_error *err = NULL;
@@ -620,9 +676,11 @@ void rabbitmq_publisher_stop(struct rabbitmq_publisher *publisher)
 
 void rabbitmq_publisher_free(struct rabbitmq_publisher *publisher)
 {
+        aip_undefer(publisher->loop, &publisher->hand_in_task);
         aip_undefer(publisher->loop, &publisher->results_task);
-        AIP_LIST_FOREACH(node, &publisher->all)
+        AIP_LIST_FOREACH (node, &publisher->all)
                 message_free(AIP_LIST_ENTRY(node, struct message, all));
+        aip_buf_deinit(&publisher->encoded);
         rabbitmq_link_deinit(&publisher->link);
         aip_free(publisher);
 }

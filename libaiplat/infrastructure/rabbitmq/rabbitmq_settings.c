@@ -14,7 +14,7 @@
 #define DEFAULT_TASK_QUEUE     "ai_tasks"
 #define DEFAULT_EVENT_EXCHANGE "ai_events"
 #define SYSTEM_CA_FILE         "/etc/ssl/certs/ca-certificates.crt" /* Debian's */
-#define NAME_MAX_BYTES         255 /* an AMQP short string */
+#define NAME_MAX_BYTES         255                                  /* an AMQP short string */
 
 static int set_heartbeat(struct rabbitmq_settings *settings, const char *text, aip_error **err)
 {
@@ -58,8 +58,7 @@ static int parse_options(struct rabbitmq_settings *settings, char *options, aip_
                         return r;
         }
         if (!settings->server.ssl && (settings->certificate_file || settings->key_file))
-                return aip_error_set(err, AIP_EINVAL,
-                                     "RabbitMQ URL: certificates need amqps://");
+                return aip_error_set(err, AIP_EINVAL, "RabbitMQ URL: certificates need amqps://");
         if (!settings->certificate_file != !settings->key_file)
                 return aip_error_set(err, AIP_EINVAL,
                                      "RabbitMQ URL: certfile and keyfile go together");
@@ -76,8 +75,9 @@ static int parse_url(struct rabbitmq_settings *settings, aip_error **err)
                                      "not a RabbitMQ URL; it looks like "
                                      "amqp://user:password@host:5672/vhost");
         if (settings->server.port < 1 || settings->server.port > 65535 || !*settings->server.host)
-                return aip_error_set(err, AIP_EINVAL,
-                                     "RabbitMQ URL: no host, or a port that is not from 1 to 65535");
+                return aip_error_set(
+                        err, AIP_EINVAL,
+                        "RabbitMQ URL: no host, or a port that is not from 1 to 65535");
         /* "amqp://host/" means the default vhost to everybody but the letter of the URL's grammar.
          * */
         if (settings->server.vhost[0] == '\0')
@@ -121,8 +121,8 @@ int rabbitmq_settings_init(struct rabbitmq_settings *settings, const char *url,
         settings->url_bytes = strlen(url);
         int r = parse_url(settings, err);
         if (r == 0)
-                r = copy_name("task queue", task_queue, DEFAULT_TASK_QUEUE,
-                              &settings->task_queue, err);
+                r = copy_name("task queue", task_queue, DEFAULT_TASK_QUEUE, &settings->task_queue,
+                              err);
         if (r == 0)
                 r = copy_name("event exchange", event_exchange, DEFAULT_EVENT_EXCHANGE,
                               &settings->event_exchange, err);
