@@ -2,9 +2,9 @@
 
 CREATE TYPE job_status AS ENUM ('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED');
 
--- The id is a UUIDv7 made by the client, so rows are appended in the order of time. No other unique
--- index: the table is meant to be partitioned by ranges of id. Every further index is partial, so
--- that millions of finished jobs cost nothing.
+-- The id is a UUIDv7 made by the client, so rows are appended in the order of time and a range of ids
+-- is a range of time: what has been kept long enough leaves with its partition (0002), not row by
+-- row. Every further index is partial, so that millions of finished jobs cost nothing.
 CREATE TABLE jobs (
         id uuid PRIMARY KEY,
         status job_status NOT NULL,
@@ -34,12 +34,12 @@ CREATE TABLE jobs (
         is_delayed boolean NOT NULL DEFAULT false, -- run_at was in the future when it became QUEUED
         session uuid,                              -- of the worker, while PROCESSING
         CHECK ((status = 'PROCESSING') = (session IS NOT NULL))
-);
+) PARTITION BY RANGE (id);
 CREATE INDEX jobs_queued ON jobs (run_at) WHERE status = 'QUEUED';
 CREATE INDEX jobs_delayed ON jobs (run_at) WHERE status = 'QUEUED' AND is_delayed;
 CREATE INDEX jobs_processing ON jobs (session) WHERE status = 'PROCESSING';
--- A job's row is written three times in its life:
-ALTER TABLE jobs SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+-- Ids of times that no partition covers, and jobs that outlived the partition of their time.
+CREATE TABLE jobs_default PARTITION OF jobs DEFAULT;
 
 -- One row a transition, written with it, removed once it is published. A named sequence rather than
 -- an identity column: statements draw the number where they move the job, which spares a join.
@@ -78,6 +78,10 @@ CREATE TABLE idempotency_keys (
         fingerprint bytea NOT NULL CHECK (octet_length(fingerprint) = 16), -- of the request
         created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+-- Keys leave in the order of their age, in small batches:
+ALTER TABLE idempotency_keys SET (autovacuum_vacuum_scale_factor = 0,
+                                  autovacuum_vacuum_threshold = 50000);
 
 CREATE TABLE llm_configs (
         id serial PRIMARY KEY,
