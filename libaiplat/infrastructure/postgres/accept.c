@@ -55,10 +55,12 @@ static const struct pg_statement create_statement = {
 
 static const struct pg_statement resolve_statement = {
         PG_STATEMENT_CREATE_RESOLVE,
-        "SELECT i.slot, k.job_id, k.fingerprint, j.id, j.status "
+        "WITH found AS MATERIALIZED (SELECT i.slot, i.id, k.job_id, k.fingerprint "
         "FROM unnest($1::integer[], $2::uuid[], $3::text[]) AS i(slot, id, key) "
-        "LEFT JOIN idempotency_keys k ON k.key = i.key "
-        "LEFT JOIN jobs j ON j.id = coalesce(k.job_id, i.id)",
+        "LEFT JOIN idempotency_keys k ON k.key = i.key AND k.key = ANY ($3::text[])) "
+        "SELECT f.slot, f.job_id, f.fingerprint, j.id, j.status FROM found f "
+        "LEFT JOIN jobs j ON j.id = coalesce(f.job_id, f.id) "
+        "AND j.id = ANY (ARRAY(SELECT coalesce(job_id, id) FROM found))",
 };
 
 static void fingerprint_bytes(const struct aip_job_create *create, uint64_t ret_bytes[2])

@@ -14,12 +14,13 @@ static const struct aip_id *id_of(const struct aip_op *op)
 
 static const struct pg_statement cancel_statement = {
         PG_STATEMENT_CANCEL,
-        "WITH held AS MATERIALIZED (SELECT j.id, j.status FROM unnest($1::uuid[]) AS i(id) "
-        "JOIN jobs j ON j.id = i.id WHERE j.status IN ('QUEUED', 'PROCESSING') ORDER BY j.id "
-        "FOR UPDATE OF j), "
+        "WITH held AS MATERIALIZED (SELECT j.id, j.status FROM jobs j "
+        "WHERE j.id = ANY ($1::uuid[]) AND j.status IN ('QUEUED', 'PROCESSING') ORDER BY j.id "
+        "FOR UPDATE), "
         "moved AS (UPDATE jobs j SET status = 'CANCELLED', version = j.version + 1, "
         "session = NULL, is_delayed = false, updated_at = greatest($2::timestamptz, j.updated_at), "
         "finished_at = greatest($2::timestamptz, j.updated_at) FROM held h WHERE j.id = h.id "
+        "AND j.id = ANY ($1::uuid[]) "
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
         "j.updated_at AS at, 'cancelled' AS kind, h.status AS from_status, j.status AS to_status, "
         "j.attempt, false AS is_runnable, NULL::text AS error_code), " PG_POSTED

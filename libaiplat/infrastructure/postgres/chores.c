@@ -35,7 +35,8 @@ static const struct pg_statement promote_statement = {
         "WITH held AS MATERIALIZED (SELECT j.id FROM jobs j WHERE j.status = 'QUEUED' "
         "AND j.is_delayed AND j.run_at <= now() ORDER BY j.run_at LIMIT $1::bigint "
         "FOR UPDATE SKIP LOCKED), "
-        "moved AS (UPDATE jobs j SET is_delayed = false FROM held h WHERE j.id = h.id "
+        "moved AS (UPDATE jobs j SET is_delayed = false "
+        "WHERE j.id = ANY (ARRAY(SELECT id FROM held)) "
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
         "$2::timestamptz AS at, 'due' AS kind, j.status AS from_status, j.status AS to_status, "
         "j.attempt, true AS is_runnable, NULL::text AS error_code), " PG_POSTED
@@ -88,23 +89,28 @@ static const struct pg_statement end_sessions_statement = {
 /* The rule of aip_job_lose_worker(); the stores' contract tests hold the two together. */
 static const struct pg_statement recover_statement = {
         PG_STATEMENT_RECOVER,
-        "WITH held AS MATERIALIZED (SELECT j.id, j.attempt < j.max_attempts AS is_left "
-        "FROM worker_sessions s JOIN jobs j ON j.session = s.id WHERE s.state = 'ending' "
-        "AND j.status = 'PROCESSING' ORDER BY j.id LIMIT $1::bigint FOR UPDATE OF j SKIP LOCKED), "
+        "WITH held AS MATERIALIZED (SELECT j.id FROM jobs j WHERE j.status = 'PROCESSING' "
+        "AND j.session = ANY (ARRAY(SELECT id FROM worker_sessions WHERE state = 'ending')) "
+        "ORDER BY j.id LIMIT $1::bigint FOR UPDATE SKIP LOCKED), "
         "moved AS (UPDATE jobs j SET "
-        "status = CASE WHEN h.is_left THEN 'QUEUED' ELSE 'FAILED' END::job_status, "
+        "status = CASE WHEN j.attempt < j.max_attempts THEN 'QUEUED' ELSE 'FAILED' "
+        "END::job_status, "
         "version = j.version + 1, session = NULL, is_delayed = false, "
-        "run_at = CASE WHEN h.is_left THEN greatest($2::timestamptz, j.updated_at) "
+        "run_at = CASE WHEN j.attempt < j.max_attempts THEN greatest($2::timestamptz, "
+        "j.updated_at) "
         "ELSE j.run_at END, "
         "error_code = 'internal_worker_lost', "
         "error_message = 'the worker that ran the job was lost', "
         "updated_at = greatest($2::timestamptz, j.updated_at), "
-        "finished_at = CASE WHEN NOT h.is_left THEN greatest($2::timestamptz, j.updated_at) END "
-        "FROM held h WHERE j.id = h.id "
+        "finished_at = CASE WHEN j.attempt >= j.max_attempts THEN greatest($2::timestamptz, "
+        "j.updated_at) END "
+        "WHERE j.id = ANY (ARRAY(SELECT id FROM held)) "
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
-        "j.updated_at AS at, CASE WHEN h.is_left THEN 'released' ELSE 'failed' END AS kind, "
+        "j.updated_at AS at, CASE WHEN j.status = 'QUEUED' THEN 'released' ELSE 'failed' END AS "
+        "kind, "
         "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "
-        "h.is_left AS is_runnable, CASE WHEN NOT h.is_left THEN j.error_code END AS "
+        "j.status = 'QUEUED' AS is_runnable, CASE WHEN j.status = 'FAILED' THEN j.error_code END "
+        "AS "
         "error_code), " PG_POSTED
         ", " PG_TOLD("aiplat_jobs_ended", "to_status = 'FAILED'") " " PG_MOVED_AND_TOLD,
 };
@@ -115,8 +121,8 @@ static const struct pg_statement bury_statement = {
         "AND lease_until < now() - interval '1 day') "
         "UPDATE worker_sessions s SET state = 'lost' FROM (SELECT e.id FROM worker_sessions e "
         "WHERE e.state = 'ending' ORDER BY e.id FOR UPDATE SKIP LOCKED) d "
-        "WHERE s.id = d.id AND NOT EXISTS (SELECT 1 FROM jobs j "
-        "WHERE j.status = 'PROCESSING' AND j.session = s.id)",
+        "WHERE s.id = d.id AND (SELECT 1 FROM jobs j "
+        "WHERE j.status = 'PROCESSING' AND j.session = s.id LIMIT 1) IS NULL",
 };
 
 static int send_recover(struct pg_lane *lane, struct pg_batch *batch)
@@ -158,10 +164,12 @@ static const struct pg_statement sweep_statement = {
         "WITH held AS MATERIALIZED (SELECT o.id FROM outbox o "
         "WHERE o.touched_at <= now() - $1::bigint * interval '1 millisecond' "
         "ORDER BY o.touched_at LIMIT $2::bigint FOR UPDATE SKIP LOCKED), "
-        "touched AS (UPDATE outbox o SET touched_at = now() FROM held h WHERE o.id = h.id "
+        "touched AS (UPDATE outbox o SET touched_at = now() "
+        "WHERE o.id = ANY (ARRAY(SELECT id FROM held)) "
         "RETURNING o.*) "
         "SELECT id, job_id, version, at, kind, from_status, to_status, attempt, is_runnable AND "
-        "EXISTS (SELECT FROM jobs j WHERE j.id = job_id AND j.status = 'QUEUED') AS is_runnable, "
+        "coalesce((SELECT j.status = 'QUEUED' FROM jobs j WHERE j.id = job_id), false) AS "
+        "is_runnable, "
         "error_code FROM touched ORDER BY id",
 };
 

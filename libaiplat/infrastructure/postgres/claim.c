@@ -22,15 +22,17 @@ static size_t rows_of(const struct aip_op *op)
         "ON CONFLICT (id) DO UPDATE SET lease_until = greatest(s.lease_until, "                    \
         "excluded.lease_until) WHERE s.state = 'active' RETURNING s.id), "
 
-/* Due: told to be runnable, or its time has come by the server's clock. */
-#define DUE "j.status = 'QUEUED' AND (NOT j.is_delayed OR j.run_at <= now())"
+/* Due: told to be runnable, or its time has come by the server's clock. Written so that no index of
+ * all queued jobs can answer it: the ids do. */
+#define DUE "j.status < 'PROCESSING' AND (NOT j.is_delayed OR j.run_at <= now())"
 
-#define TAKE                                                                                       \
+/* Moves those of `wanted` that `condition` finds, in the order of ids. */
+#define TAKE(condition)                                                                            \
         "moved AS (UPDATE jobs j SET status = 'PROCESSING', version = j.version + 1, "             \
         "attempt = j.attempt + 1, session = w.session, is_delayed = false, "                       \
         "started_at = greatest($3::timestamptz, j.updated_at, j.run_at), "                         \
         "updated_at = greatest($3::timestamptz, j.updated_at, j.run_at) "                          \
-        "FROM wanted w WHERE j.id = w.id AND j.status = 'QUEUED' "                                 \
+        "FROM wanted w WHERE j.id = w.id AND j.id = ANY (" condition ") AND " DUE " "              \
         "RETURNING nextval('outbox_ids') AS outbox_id, w.slot, j.session, " PG_JOB_COLUMNS(        \
                 "j") "), "                                                                         \
                      "posted AS (INSERT INTO outbox (id, job_id, version, kind, from_status, "     \
@@ -38,7 +40,8 @@ static size_t rows_of(const struct aip_op *op)
                      "attempt, is_runnable, at) SELECT outbox_id, id, version, 'started', "        \
                      "'QUEUED', "                                                                  \
                      "'PROCESSING', attempt, false, updated_at FROM moved) "                       \
-                     "SELECT l.id, m.outbox_id, m.slot, (SELECT revision FROM catalog_revision), " PG_JOB_COLUMNS(                          \
+                     "SELECT l.id, m.outbox_id, m.slot, (SELECT revision FROM "                    \
+                     "catalog_revision), " PG_JOB_COLUMNS(                                         \
                              "m") " "                                                              \
                                   "FROM live l LEFT JOIN moved m ON m.session = l.id"
 
@@ -47,28 +50,29 @@ enum { SESSION, OUTBOX_ID, SLOT, REVISION, JOB };
 
 static const struct pg_statement claim_statement = {
         PG_STATEMENT_CLAIM,
-        LIVE "wanted AS MATERIALIZED (SELECT j.id, w.slot, w.session "
+        LIVE "wanted AS MATERIALIZED (SELECT w.id, w.slot, w.session "
              "FROM unnest($4::uuid[], $5::integer[], $6::uuid[]) AS w(id, slot, session) "
-             "JOIN live ON live.id = w.session JOIN jobs j ON j.id = w.id WHERE " DUE " "
-             "ORDER BY j.id FOR UPDATE OF j), " TAKE,
+             "JOIN live ON live.id = w.session ORDER BY w.id), " TAKE("$4::uuid[]"),
 };
+
+/* For the one session of the claim; nothing when it is not alive. */
+#define WANTED                                                                                     \
+        "wanted AS MATERIALIZED (SELECT chosen.id, 0 AS slot, (SELECT id FROM live) AS session "   \
+        "FROM chosen WHERE (SELECT id FROM live) IS NOT NULL ORDER BY chosen.id), "
 
 /* Which of many ids, when more are named than may be taken. */
 static const struct pg_statement claim_some_statement = {
         PG_STATEMENT_CLAIM_SOME,
         LIVE "chosen AS MATERIALIZED (SELECT j.id FROM jobs j WHERE j.id = ANY ($4::uuid[]) "
-             "AND " DUE " ORDER BY j.id LIMIT $5::bigint FOR UPDATE), "
-             "wanted AS MATERIALIZED (SELECT chosen.id, 0 AS slot, live.id AS session "
-             "FROM chosen CROSS JOIN live), " TAKE,
+             "AND " DUE " ORDER BY j.id LIMIT $5::bigint FOR UPDATE), " WANTED TAKE("$4::uuid[]"),
 };
 
 static const struct pg_statement claim_due_statement = {
         PG_STATEMENT_CLAIM_DUE,
         LIVE "chosen AS MATERIALIZED (SELECT j.id FROM jobs j WHERE j.status = 'QUEUED' "
              "AND j.run_at <= now() - $4::bigint * interval '1 millisecond' "
-             "ORDER BY j.run_at LIMIT $5::bigint FOR UPDATE SKIP LOCKED), "
-             "wanted AS MATERIALIZED (SELECT chosen.id, 0 AS slot, live.id AS session "
-             "FROM chosen CROSS JOIN live), " TAKE,
+             "ORDER BY j.run_at LIMIT $5::bigint FOR UPDATE SKIP LOCKED), " WANTED TAKE(
+                     "ARRAY(SELECT id FROM wanted)"),
 };
 
 static int is_first_of_session(const struct pg_batch *batch, size_t slot)

@@ -31,17 +31,14 @@ static const struct pg_statement finish_statement = {
         "$15::timestamptz[], $16::text[], $17::boolean[], $18::text[], $19::timestamptz[]) "
         "AS t(id, version, status, attempt, run_at, is_delayed, result, error_code, error_message, "
         "provider, model_name, input_tokens, output_tokens, updated_at, finished_at, kind, "
-        "is_runnable, outbox_error, at)), "
-        /* Locked in the order of ids, whoever comes: no deadlocks. */
-        "held AS MATERIALIZED (SELECT i.* FROM input i JOIN jobs j ON j.id = i.id "
-        "WHERE j.status = 'PROCESSING' AND j.version = i.version - 1 ORDER BY j.id "
-        "FOR UPDATE OF j), "
+        "is_runnable, outbox_error, at) ORDER BY id), " /* whoever comes: no deadlocks */
         "moved AS (UPDATE jobs j SET status = h.status::job_status, version = h.version, "
         "attempt = h.attempt, run_at = h.run_at, is_delayed = h.is_delayed, session = NULL, "
         "result = h.result, error_code = h.error_code, error_message = h.error_message, "
         "provider = h.provider, model_name = h.model_name, input_tokens = h.input_tokens, "
         "output_tokens = h.output_tokens, updated_at = h.updated_at, finished_at = h.finished_at "
-        "FROM held h WHERE j.id = h.id AND j.status = 'PROCESSING' AND j.version = h.version - 1 "
+        "FROM input h WHERE j.id = h.id AND j.id = ANY ($1::uuid[]) AND j.session IS NOT NULL "
+        "AND j.version = h.version - 1 "
         "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, h.at, h.kind, "
         "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "
         "h.is_runnable, h.outbox_error AS error_code), " PG_POSTED ", " PG_TOLD(
@@ -55,7 +52,8 @@ static const struct pg_statement resolve_statement = {
         PG_STATEMENT_FINISH_RESOLVE,
         "SELECT i.id FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[]) "
         "AS i(id, version, status, updated_at) JOIN jobs j ON j.id = i.id "
-        "WHERE j.version = i.version AND j.status = i.status::job_status "
+        "WHERE j.id = ANY ($1::uuid[]) AND j.version = i.version AND j.status = "
+        "i.status::job_status "
         "AND j.updated_at = i.updated_at",
 };
 

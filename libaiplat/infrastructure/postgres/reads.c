@@ -13,7 +13,8 @@ static struct aip_job_fetch *fetch_of(struct aip_op *op)
 static const struct pg_statement fetch_statement = {
         PG_STATEMENT_FETCH,
         "SELECT i.slot, " PG_JOB_COLUMNS("j") " FROM unnest($1::integer[], $2::uuid[]) "
-                                              "AS i(slot, id) JOIN jobs j ON j.id = i.id",
+                                              "AS i(slot, id) JOIN jobs j ON j.id = i.id "
+                                              "AND j.id = ANY ($2::uuid[])",
 };
 
 static int send_fetch(struct pg_lane *lane, struct pg_batch *batch)
@@ -71,7 +72,8 @@ static const struct pg_statement list_statement = {
         "count(*) OVER () AS n FROM page WINDOW newest AS (ORDER BY id DESC)) "
         "SELECT s.n, " PG_JOB_COLUMNS(
                 "j") " FROM sized s JOIN jobs j ON j.id = s.id "
-                     "WHERE s.nth <= $7::bigint AND (s.nth = 1 OR s.total <= " LIST_MAX_BYTES ") "
+                     "WHERE j.id = ANY (ARRAY(SELECT id FROM sized)) AND s.nth <= $7::bigint AND "
+                     "(s.nth = 1 OR s.total <= " LIST_MAX_BYTES ") "
                      "ORDER BY s.nth",
 };
 
