@@ -159,6 +159,15 @@ AIP_API void aip_graph_task_goto(aip_graph_task *task, const char *target);
  * always; NULL means out of memory. */
 AIP_API void aip_graph_task_send(aip_graph_task *task, const char *target, aip_value *input);
 
+/*
+ * Ask whoever watches the run, and wait for the answer: the step's other tasks go on, then the run ends
+ * *interrupted*, with `question` (borrowed; NULL reads as null) for all to see. Returns NULL: finish at
+ * once, what you say is dropped. When the run is resumed the node runs again from its start, and the
+ * call returns the answer, borrowed until the task finishes. Several calls in one task are answered in
+ * their order, so a node must ask the same questions each time it runs.
+ */
+AIP_API const aip_value *aip_graph_task_interrupt(aip_graph_task *task, const aip_value *question);
+
 AIP_API void *aip_graph_task_context(const aip_graph_task *task); /* the run's context pointer */
 AIP_API const char *aip_graph_task_node(const aip_graph_task *task);
 AIP_API int32_t aip_graph_task_step(const aip_graph_task *task); /* 1: the first */

@@ -4,15 +4,15 @@
  * decides when things happen, never what: which nodes follow and how writes merge is the core's
  * business.
  *
- *   start* ─► feed ─► plan ─┬─► launch ─► await* ─► merge ─┬─► plan …
- *                           │                              └─► rest* ─► plan …
- *                           └─► finish
+ *   start* ─► begin ─► plan ─┬─► launch ─► await* ─┬─► merge ─┬─► plan …
+ *                            │                     │          └─► rest* ─► plan …
+ *                            └─► finish            └─► interrupt
  *   any failure ─► fail           cancel, deadline, and nothing in flight ─► stop
  *
  * A star marks the suspensions; each is spelt suspend(…). Whatever wakes a run (a task that
  * finished, a cancel, the deadline) only queues drive(), which looks at the run between two steps.
  */
-#include "graph/graph_step.h"
+#include "graph/graph_image.h"
 #include "macros.h"
 #include "mem.h"
 #include <aiplat/graph_run.h>
@@ -42,22 +42,24 @@ struct driver {
         struct aip_graph_state state;
 };
 
-static const struct step *feed(struct driver *d);
+static const struct step *begin(struct driver *d);
 static const struct step *plan(struct driver *d);
 static const struct step *launch(struct driver *d);
 static const struct step *await(struct driver *d);
 static const struct step *merge(struct driver *d);
 static const struct step *rest(struct driver *d);
+static const struct step *interrupt(struct driver *d);
 static const struct step *finish(struct driver *d);
 static const struct step *fail(struct driver *d);
 static const struct step *stop(struct driver *d);
 
-static const struct step STEP_FEED = {"feed", feed};
+static const struct step STEP_BEGIN = {"begin", begin};
 static const struct step STEP_PLAN = {"plan", plan};
 static const struct step STEP_LAUNCH = {"launch", launch};
 static const struct step STEP_AWAIT = {"await", await};
 static const struct step STEP_MERGE = {"merge", merge};
 static const struct step STEP_REST = {"rest", rest};
+static const struct step STEP_INTERRUPT = {"interrupt", interrupt};
 static const struct step STEP_FINISH = {"finish", finish};
 static const struct step STEP_FAIL = {"fail", fail};
 static const struct step STEP_STOP = {"stop", stop};
@@ -75,10 +77,34 @@ static void wake(struct driver *d)
                 aip_defer(d->host.loop, &d->wake);
 }
 
-/* Write the run's input and follow the edges of __start__. */
-static const struct step *feed(struct driver *d)
+/* Where a run begins: at __start__ with its input, or where its image stands. */
+static int begin_at(struct aip_graph_state *state, const aip_value *input, const aip_value *image,
+                    const aip_value *answers, aip_error **err)
 {
-        return aip_graph_feed(&d->state, d->run->input, &d->err) < 0 ? &STEP_FAIL : &STEP_PLAN;
+        if (!image && answers)
+                return aip_error_set(err, AIP_EINVAL,
+                                     "answers need the image of the run that asked");
+        if (!image)
+                return aip_graph_feed(state, input, err);
+        if (input && answers)
+                return aip_error_set(err, AIP_EINVAL, "a run takes an input or answers, not both");
+        if (!input) {
+                int code = aip_graph_image_load(state, image, err);
+                return code == 0 && answers ? aip_graph_answer(state, answers, err) : code;
+        }
+        int code = aip_graph_image_load_channels(state, image, err);
+        if (code < 0)
+                return code;
+        state->first_step = ++state->step;
+        return aip_graph_feed(state, input, err);
+}
+
+static const struct step *begin(struct driver *d)
+{
+        const struct aip_graph_run *run = d->run;
+        if (begin_at(&d->state, run->input, run->image, run->answers, &d->err) < 0)
+                return &STEP_FAIL;
+        return d->state.n_tasks > 0 ? &STEP_LAUNCH : &STEP_PLAN;
 }
 
 /* Which nodes run next? */
@@ -97,6 +123,8 @@ static const struct step *launch(struct driver *d)
                 aip_graph_task *task = &d->state.tasks[i];
                 if (d->has_failed || d->stop_code)
                         break;
+                if (task->phase != AIP_TASK_PLANNED)
+                        continue; /* it had finished when the image was made */
                 if (aip_graph_task_is_async(task)) {
                         d->n_running++;
                         aip_graph_task_begin(task);
@@ -119,7 +147,10 @@ static const struct step *await(struct driver *d)
 {
         if (d->n_running > 0 && (d->has_failed || d->stop_code))
                 cancel_tasks(d);
-        return d->n_running > 0 ? suspend(d, &STEP_AWAIT) : &STEP_MERGE;
+        if (d->n_running > 0)
+                return suspend(d, &STEP_AWAIT);
+        return !d->has_failed && aip_graph_is_interrupted(&d->state) ? &STEP_INTERRUPT
+                                                                     : &STEP_MERGE;
 }
 
 /* The step's writes become the state. */
@@ -144,7 +175,7 @@ static const struct step *settle(struct driver *d, aip_error *err)
         struct aip_graph_run *run = d->run;
         struct aip_loop loop = d->host.loop;
         aip_timer_clear(loop, &d->deadline);
-        run->ret_steps = d->state.step;
+        run->ret_steps = d->state.step - d->state.first_step;
         run->impl = NULL;
         aip_graph_state_deinit(&d->state);
         aip_free(d);
@@ -152,14 +183,42 @@ static const struct step *settle(struct driver *d, aip_error *err)
         return NULL;
 }
 
+/* What a run has come to; *ret_image and *ret_questions only when they are asked for. */
+static int conclude(struct aip_graph_state *state, aip_value **ret_image, aip_value **ret_questions,
+                    aip_value **ret_state, aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *image = ret_image ? aip_graph_image(state) : NULL;
+        _cleanup_(aip_value_unref_p) aip_value *questions =
+                ret_questions ? aip_graph_questions(state) : NULL;
+        if ((ret_image && !image) || (ret_questions && !questions))
+                return aip_error_set_nomem(err);
+        aip_value *object = aip_graph_state_take_object(state);
+        if (!object)
+                return aip_error_set_nomem(err);
+        *ret_state = object;
+        if (ret_image)
+                *ret_image = AIP_TAKE(image);
+        if (ret_questions)
+                *ret_questions = AIP_TAKE(questions);
+        return 0;
+}
+
+/* Some of the step's tasks wait for answers. */
+static const struct step *interrupt(struct driver *d)
+{
+        struct aip_graph_run *run = d->run;
+        aip_error *err = NULL;
+        if (conclude(&d->state, &run->ret_image, &run->ret_questions, &run->ret_state, &err) == 0)
+                run->ret_outcome = AIP_GRAPH_INTERRUPTED;
+        return settle(d, err);
+}
+
 static const struct step *finish(struct driver *d)
 {
+        struct aip_graph_run *run = d->run;
         aip_error *err = NULL;
-        aip_value *state = aip_graph_state_take_object(&d->state);
-        if (state)
-                d->run->ret_state = state;
-        else
-                aip_error_set_nomem(&err);
+        (void)conclude(&d->state, run->wants_image ? &run->ret_image : NULL, NULL, &run->ret_state,
+                       &err);
         return settle(d, err);
 }
 
@@ -181,7 +240,8 @@ static const struct step *stop(struct driver *d)
 /* Cancelled or out of time, with nothing in flight: the only place where a run is cut short. */
 static int must_stop(struct driver *d, const struct step *step)
 {
-        if (d->n_running > 0 || step == &STEP_FINISH || step == &STEP_FAIL)
+        if (d->n_running > 0 || step == &STEP_FINISH || step == &STEP_INTERRUPT ||
+            step == &STEP_FAIL)
                 return 0;
         if (!d->stop_code && step == &STEP_PLAN && d->host.deadline_ms &&
             aip_now_ms(d->host.loop) >= d->host.deadline_ms)
@@ -262,6 +322,7 @@ void aip_graph_run_start(struct aip_loop loop, struct aip_graph_run *run)
         aip_error *err = NULL;
         run->impl = NULL;
         run->ret_steps = 0;
+        run->ret_outcome = AIP_GRAPH_ENDED;
         if (new_driver(loop, run, &d, &err) < 0) {
                 aip_op_finish(loop, &run->op, err);
                 return;
@@ -270,7 +331,7 @@ void aip_graph_run_start(struct aip_loop loop, struct aip_graph_run *run)
         if (d->host.deadline_ms)
                 aip_timer_set(loop, &d->deadline,
                               AIP_MAX(d->host.deadline_ms - aip_now_ms(loop), (int64_t)0));
-        suspend(d, &STEP_FEED);
+        suspend(d, &STEP_BEGIN);
         wake(d);
 }
 
@@ -282,35 +343,50 @@ void aip_graph_run_cancel(struct aip_graph_run *run)
 
 /* Without a loop. */
 
-/* All steps from the input to the end. */
-static int run_through(struct aip_graph_state *state, const aip_value *input, aip_error **err)
+/* The tasks of a step that have not finished yet. */
+static int run_tasks(struct aip_graph_state *state)
 {
-        int code = aip_graph_feed(state, input, err);
-        while (code == 0) {
-                code = aip_graph_plan(state, err);
-                if (code < 0 || state->n_tasks == 0)
-                        break;
-                for (uint32_t i = 0; i < state->n_tasks; i++) {
-                        aip_graph_task_run(&state->tasks[i]);
-                        if (state->tasks[i].err)
-                                break;
-                }
-                code = aip_graph_merge(state, err);
+        int has_failed = 0;
+        for (uint32_t i = 0; i < state->n_tasks && !has_failed; i++) {
+                aip_graph_task *task = &state->tasks[i];
+                if (task->phase == AIP_TASK_PLANNED)
+                        aip_graph_task_run(task);
+                has_failed = task->err != NULL;
         }
-        return code;
+        return has_failed;
 }
 
-static int invoke_in(struct aip_graph_state *state, const aip_value *input, aip_value **ret_state,
+/* All steps from where the state stands to the end, or to an interrupt. */
+static int run_through(struct aip_graph_state *state, aip_error **err)
+{
+        for (;;) {
+                int code = state->n_tasks > 0 ? 0 : aip_graph_plan(state, err);
+                if (code < 0 || state->n_tasks == 0)
+                        return code;
+                if (!run_tasks(state) && aip_graph_is_interrupted(state))
+                        return 0;
+                code = aip_graph_merge(state, err);
+                if (code < 0)
+                        return code;
+        }
+}
+
+static int invoke_in(struct aip_graph_state *state, const aip_value *input,
+                     const struct aip_graph_invoke_options *o, aip_value **ret_state,
                      aip_error **err)
 {
-        int code = run_through(state, input, err);
+        int code = begin_at(state, input, o->image, o->answers, err);
+        if (code == 0)
+                code = run_through(state, err);
         if (code < 0)
                 return code;
-        aip_value *object = aip_graph_state_take_object(state);
-        if (!object)
-                return aip_error_set_nomem(err);
-        *ret_state = object;
-        return 0;
+        int is_interrupted = aip_graph_is_interrupted(state);
+        if (is_interrupted && !o->ret_questions)
+                return aip_error_set(
+                        err, AIP_ESTATE,
+                        "the run was interrupted, and its caller expects no questions");
+        return conclude(state, o->ret_image, is_interrupted ? o->ret_questions : NULL, ret_state,
+                        err);
 }
 
 static int check_invoke(const aip_graph *graph, const struct aip_graph_invoke_options *options,
@@ -344,9 +420,9 @@ int aip_graph_invoke(const aip_graph *graph, const aip_value *input,
                 return aip_error_set_nomem(err);
         code = aip_graph_state_init(&state, graph, block, o.context, o.step_limit, err);
         if (code == 0)
-                code = invoke_in(&state, input, ret_state, err);
+                code = invoke_in(&state, input, &o, ret_state, err);
         if (o.ret_steps)
-                *o.ret_steps = state.step;
+                *o.ret_steps = state.step - state.first_step;
         aip_graph_state_deinit(&state);
         return code;
 }

@@ -272,19 +272,16 @@ static int collect(aip_value **value, aip_value *write, aip_error **err)
         return append(value, write, err);
 }
 
-int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value, aip_value *write,
-                      aip_error **err)
+/* Kinds whose value is not a list that grows. */
+static int combine(const struct aip_graph_channel *channel, aip_value **value, aip_value *write,
+                   aip_error **err)
 {
         enum aip_channel_kind kind = channel->options.kind;
         if (aip_channel_is_single(channel))
                 return replace(value, write, err);
-        if (kind == AIP_CHANNEL_APPEND)
-                return append(value, write, err);
         if (kind == AIP_CHANNEL_TOPIC)
                 return collect(value, write, err);
         _cleanup_(aip_value_unref_p) aip_value *owned = write;
-        if (kind == AIP_CHANNEL_MESSAGES)
-                return aip_messages_merge(value, write, err);
         const char *wanted = wanted_by(kind, write);
         if (wanted)
                 return fail_type(channel, wanted, write, err);
@@ -296,6 +293,20 @@ int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value
         if (kind == AIP_CHANNEL_MERGE)
                 return merge(value, write, err);
         return keep_extreme(value, write, kind == AIP_CHANNEL_MIN ? -1 : 1, err);
+}
+
+int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value, aip_value *write,
+                      aip_error **err)
+{
+        if (channel->options.kind == AIP_CHANNEL_APPEND)
+                return append(value, write, err);
+        if (channel->options.kind == AIP_CHANNEL_MESSAGES) {
+                int code = aip_messages_merge(value, write, err);
+                aip_value_unref(write);
+                return code;
+        }
+        int code = combine(channel, value, write, err);
+        return code < 0 ? code : AIP_CHANNEL_REWRITTEN;
 }
 
 int aip_channel_overwrite(const struct aip_graph_channel *channel, aip_value **value,

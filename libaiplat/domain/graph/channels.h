@@ -14,8 +14,10 @@ int aip_channel_check(const struct aip_graph_channel *channel, aip_error **err);
 int aip_channel_begin(const struct aip_graph_channel *channel, aip_value **ret_value,
                       aip_error **err);
 
-/* Apply one write to *value (NULL: none yet). `write` is consumed always. On failure *value is what
- * it was, unless a user's reducer changed it. */
+/* Apply one write to *value (NULL: none yet). `write` is consumed always. Returns 0 when it only added
+ * to the end of a list, AIP_CHANNEL_REWRITTEN when it did more, or an error. On failure *value is what it
+ * was, unless a user's reducer or some of several messages changed it. */
+#define AIP_CHANNEL_REWRITTEN 1
 int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value, aip_value *write,
                       aip_error **err);
 

@@ -62,6 +62,8 @@ void aip_graph_release_tasks(struct aip_graph_state *state)
         for (uint32_t i = 0; i < state->n_tasks; i++) {
                 aip_free(state->tasks[i].memory);
                 aip_value_unref(state->tasks[i].input);
+                aip_value_unref(state->tasks[i].question);
+                aip_value_unref(state->tasks[i].answers);
                 aip_error_free(state->tasks[i].err);
         }
         state->n_tasks = 0;

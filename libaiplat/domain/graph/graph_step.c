@@ -58,17 +58,21 @@ static int apply_write(struct aip_graph_state *state, struct aip_graph_write *wr
         struct aip_graph_slot *slot = &state->slots[write->channel];
         int is_first = slot->written_step != state->step;
         slot->written_step = state->step;
+        slot->is_changed = 1;
         if (write->is_overwrite) {
                 if (slot->overwritten_step == state->step)
                         return fail_second_overwrite(state, write->channel, err);
                 slot->overwritten_step = state->step;
+                slot->is_rewritten = 1;
                 return aip_channel_overwrite(channel, &slot->value, AIP_TAKE(write->value), err);
         }
         if (slot->overwritten_step == state->step)
                 return 0;
         if (is_first && aip_channel_is_passing(channel))
                 aip_value_unref(AIP_TAKE(slot->value));
-        return aip_channel_apply(channel, &slot->value, AIP_TAKE(write->value), err);
+        int code = aip_channel_apply(channel, &slot->value, AIP_TAKE(write->value), err);
+        slot->is_rewritten |= code == AIP_CHANNEL_REWRITTEN;
+        return code;
 }
 
 /* Apply a task's writes in the order in which it made them. */
@@ -93,9 +97,11 @@ static void pass(struct aip_graph_state *state)
         const aip_graph *graph = state->graph;
         for (uint32_t i = 0; graph->n_passing > 0 && i < graph->n_channels; i++) {
                 struct aip_graph_slot *slot = &state->slots[i];
-                if (aip_channel_is_passing(&graph->channels[i]) &&
-                    slot->written_step != state->step)
-                        aip_value_unref(AIP_TAKE(slot->value));
+                if (!slot->value || slot->written_step == state->step ||
+                    !aip_channel_is_passing(&graph->channels[i]))
+                        continue;
+                aip_value_unref(AIP_TAKE(slot->value));
+                slot->is_changed = 1;
         }
 }
 
@@ -168,13 +174,9 @@ static int fail_step_limit(const struct aip_graph_state *state, uint32_t node, a
         return code;
 }
 
-/* `input` is consumed always. */
-static int add_task(struct aip_graph_state *state, uint32_t node, aip_value *input, aip_error **err)
+int aip_graph_add_task(struct aip_graph_state *state, uint32_t node, aip_value *input,
+                       aip_error **err)
 {
-        if (state->step == state->step_limit) {
-                aip_value_unref(input);
-                return fail_step_limit(state, node, err);
-        }
         struct aip_graph_task *tasks =
                 aip_graph_make_room(state->tasks, state->n_tasks, &state->tasks_capacity,
                                     state->inline_tasks, sizeof(*tasks));
@@ -187,6 +189,16 @@ static int add_task(struct aip_graph_state *state, uint32_t node, aip_value *inp
         return 0;
 }
 
+/* The same, if the run may go on so far. */
+static int begin_task(struct aip_graph_state *state, uint32_t node, aip_value *input,
+                      aip_error **err)
+{
+        if (state->step - state->first_step < state->step_limit)
+                return aip_graph_add_task(state, node, input, err);
+        aip_value_unref(input);
+        return fail_step_limit(state, node, err);
+}
+
 /* Nodes that are not deferred, or all, become tasks; those that must wait stay named. */
 static int add_named(struct aip_graph_state *state, int with_deferred, aip_error **err)
 {
@@ -197,7 +209,7 @@ static int add_named(struct aip_graph_state *state, int with_deferred, aip_error
                 state->next[word] &= wait;
                 for (; bits; bits &= bits - 1) {
                         uint32_t node = (uint32_t)(word * 64) + (uint32_t)__builtin_ctzll(bits);
-                        int code = add_task(state, node, NULL, err);
+                        int code = begin_task(state, node, NULL, err);
                         if (code < 0)
                                 return code;
                 }
@@ -209,7 +221,8 @@ static int add_sent(struct aip_graph_state *state, aip_error **err)
 {
         int code = 0;
         for (uint32_t i = 0; code == 0 && i < state->n_sends; i++)
-                code = add_task(state, state->sends[i].node, AIP_TAKE(state->sends[i].input), err);
+                code = begin_task(state, state->sends[i].node, AIP_TAKE(state->sends[i].input),
+                                  err);
         if (code == 0)
                 state->n_sends = 0;
         return code;

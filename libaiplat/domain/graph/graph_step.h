@@ -1,10 +1,12 @@
 /*
  * The state of one run, and the pure core that moves it: plan the tasks of a step, take their
  * writes, merge them. No loop, no clock, no waiting: whoever drives (application/graph_runner.c)
- * does that. The state's memory is graph_state.c, what a node does with its task graph_task.c, where
- * edges, routers and Commands lead graph_route.c, and the steps themselves graph_step.c.
+ * does that. The state's memory is graph_state.c, what a node does with its task graph_task.c, what
+ * it asks graph_interrupt.c, where edges, routers and Commands lead graph_route.c, and the steps
+ * themselves graph_step.c.
  *
  *     init ─► feed ─► plan ─► all tasks: run, or begin … finish ─► merge ─► plan …
+ *                      │               └── some have asked: interrupted ─► answer ─► tasks …
  *                      └── no tasks: the run is over ─► take_object
  *
  * After a failure of any of them only deinit is allowed.
@@ -18,6 +20,9 @@ struct aip_graph_slot {
         aip_value *value;         /* NULL: none */
         int32_t written_step;     /* the last step in which it was written; -1: never */
         int32_t overwritten_step; /* likewise, by an overwrite */
+        uint32_t saved_size;      /* elements of a list that the last image has */
+        uint8_t is_changed;       /* since the last image */
+        uint8_t is_rewritten;     /* since then by more than adding to a list's end */
 };
 
 struct aip_graph_write {
@@ -44,12 +49,15 @@ enum aip_graph_task_phase { AIP_TASK_PLANNED = 0, AIP_TASK_RUNNING, AIP_TASK_FIN
 
 struct aip_graph_task {
         struct aip_graph_state *state;
-        void *memory;     /* the node's task_bytes, or NULL */
-        aip_value *input; /* what was sent to it, or NULL */
+        void *memory;        /* the node's task_bytes, or NULL */
+        aip_value *input;    /* what was sent to it, or NULL */
+        aip_value *question; /* it was interrupted and asks this; NULL: it was not */
+        aip_value *answers;  /* a list, to its first questions; or NULL */
         aip_error *err;
         uint32_t node;
         uint32_t first_write, last_write; /* index + 1; 0: none */
         uint32_t first_jump, last_jump;   /* likewise */
+        uint32_t n_asked;                 /* questions since it began */
         uint8_t phase;                    /* enum aip_graph_task_phase */
         uint8_t is_cancelled;             /* the node's cancel was called */
 };
@@ -64,9 +72,10 @@ struct aip_graph_host {
 struct aip_graph_state {
         const aip_graph *graph; /* borrowed */
         void *context;
-        struct aip_graph_host *host; /* NULL: no asynchronous nodes */
-        int32_t step;                /* 0 before the first */
-        int32_t step_limit;
+        struct aip_graph_host *host;  /* NULL: no asynchronous nodes */
+        int32_t step;                 /* 0 before the first */
+        int32_t first_step;           /* where this run began: 0, or its image's */
+        int32_t step_limit;           /* counted from there */
         struct aip_graph_slot *slots; /* one a channel */
         uint64_t *next;               /* a bit a node: runs in the next step */
         uint64_t *arrived;            /* a bit a source of a join: has run */
@@ -107,6 +116,19 @@ void aip_graph_task_begin(aip_graph_task *task);
 /* Ask a running one to stop; at most once reaches the node. */
 void aip_graph_task_cancel(aip_graph_task *task);
 
+/* All tasks have finished: whether some of them wait for an answer. Then there is nothing to merge yet:
+ * the run ends here, and goes on from its image. */
+int aip_graph_is_interrupted(const struct aip_graph_state *state);
+/* The open questions, a list of {"id", "node", "value"}, owned by caller; NULL when out of memory. */
+aip_value *aip_graph_questions(const struct aip_graph_state *state);
+/* Give answers: an object with ids of open questions as members, or, to the only question, anything. The
+ * tasks that got one are planned again; those that finished, or got none, stay as they are. */
+int aip_graph_answer(struct aip_graph_state *state, const aip_value *answers, aip_error **err);
+
+/* "STEP:NODE", and ":PLACE" for one that was sent an input: the same when the step runs again. */
+#define AIP_GRAPH_TASK_ID_BYTES 320
+void aip_graph_task_id(const aip_graph_task *task, char ret_id[AIP_GRAPH_TASK_ID_BYTES]);
+
 /* All tasks have finished: merge their writes and follow their edges. A failed task fails it: the
  * first by order that was not just cancelled. */
 int aip_graph_merge(struct aip_graph_state *state, aip_error **err);
@@ -144,10 +166,18 @@ void aip_graph_fail_channel(const struct aip_graph_state *state, const char *cha
 int aip_graph_fail_at(const struct aip_graph_state *state, uint32_t node, aip_error *cause,
                       aip_error **err);
 
+/* What the task has said so far does not count. */
+void aip_graph_take_back(aip_graph_task *task);
 /* An update object's members become the task's writes, in order. */
 void aip_graph_write_object(aip_graph_task *task, const aip_value *update);
 /* Make a task of the state; the node's index may be the boundary's, for the input. */
 aip_graph_task aip_graph_task_make(struct aip_graph_state *state, uint32_t node, aip_value *input);
+
+/* Add a task to the step that begins. `input` is consumed always. */
+int aip_graph_add_task(struct aip_graph_state *state, uint32_t node, aip_value *input,
+                       aip_error **err);
+/* From here on, what channels become is a change. */
+void aip_graph_mark_saved(struct aip_graph_state *state);
 
 /* Name nodes of the next step. `input` is consumed always. */
 void aip_graph_name_next(struct aip_graph_state *state, uint32_t node);

@@ -142,18 +142,16 @@ static void push_write(aip_graph_task *task, uint32_t channel, int is_overwrite,
         task->last_write = state->n_writes;
 }
 
-/* Messages get their ids here, where it is known who writes them: STEP.NODE[.PLACE].WRITE.n. */
+/* Messages get their ids here, where it is known who writes them: of the task, the write and n. */
 static aip_value *name_messages(aip_graph_task *task, aip_value *value)
 {
         struct aip_graph_state *state = task->state;
-        uint32_t nth = 0, place = 0;
+        uint32_t nth = 0;
         for (uint32_t at = task->first_write; at; at = state->writes[at - 1].next)
                 nth++;
-        if (task->input)
-                place = (uint32_t)(task - state->tasks);
-        char prefix[200];
-        snprintf(prefix, sizeof(prefix), "%d.%.150s.%u.%u", state->step,
-                 aip_graph_source_name(state->graph, task->node), place, nth);
+        char id[AIP_GRAPH_TASK_ID_BYTES], prefix[AIP_GRAPH_TASK_ID_BYTES];
+        aip_graph_task_id(task, id);
+        snprintf(prefix, sizeof(prefix), "%.200s.%u", id, nth);
         aip_value *named = NULL;
         aip_error *err = NULL;
         if (aip_messages_normalize(value, prefix, &named, &err) < 0)
@@ -266,11 +264,20 @@ void aip_graph_write_object(aip_graph_task *task, const aip_value *update)
         }
 }
 
+void aip_graph_take_back(aip_graph_task *task)
+{
+        task->first_write = task->last_write = task->first_jump = task->last_jump = 0;
+        aip_error_free(AIP_TAKE(task->err));
+}
+
 /* The node is done with its task. `update` and `err` are consumed always. */
 static void conclude(aip_graph_task *task, aip_value *update, aip_error *err)
 {
         task->phase = AIP_TASK_FINISHED;
-        if (err)
+        if (task->question) {
+                aip_graph_take_back(task);
+                aip_error_free(err);
+        } else if (err)
                 keep_error(task, err);
         else if (update)
                 aip_graph_write_object(task, update);
@@ -333,4 +340,15 @@ void aip_graph_task_cancel(aip_graph_task *task)
                 return;
         task->is_cancelled = 1;
         aip_graph_node_of(task)->options.cancel(aip_graph_node_of(task)->options.user, task);
+}
+
+void aip_graph_task_id(const aip_graph_task *task, char ret_id[AIP_GRAPH_TASK_ID_BYTES])
+{
+        const struct aip_graph_state *state = task->state;
+        const char *node = aip_graph_source_name(state->graph, task->node);
+        if (task->input)
+                snprintf(ret_id, AIP_GRAPH_TASK_ID_BYTES, "%d:%s:%u", state->step, node,
+                         (unsigned)(task - state->tasks));
+        else
+                snprintf(ret_id, AIP_GRAPH_TASK_ID_BYTES, "%d:%s", state->step, node);
 }

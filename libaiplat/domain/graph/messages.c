@@ -126,7 +126,7 @@ static size_t find(const aip_value *list, struct aip_str id)
         return n;
 }
 
-/* *list without its `nth` element, or with `instead` there. */
+/* *list without its `nth` element, or with `instead` there. Returns 1: more than added. */
 static int put_at(aip_value **list, size_t nth, const aip_value *instead, aip_error **err)
 {
         _cleanup_(aip_value_unref_p) aip_value *changed = aip_value_list();
@@ -141,7 +141,7 @@ static int put_at(aip_value **list, size_t nth, const aip_value *instead, aip_er
                 return aip_error_set_nomem(err);
         aip_value_unref(*list);
         *list = AIP_TAKE(changed);
-        return 0;
+        return 1;
 }
 
 static int remove_all(aip_value **list, aip_error **err)
@@ -151,7 +151,7 @@ static int remove_all(aip_value **list, aip_error **err)
                 return aip_error_set_nomem(err);
         aip_value_unref(*list);
         *list = empty;
-        return 0;
+        return 1;
 }
 
 static int remove_one(aip_value **list, struct aip_str id, aip_error **err)
@@ -184,8 +184,12 @@ static int merge_one(aip_value **list, const aip_value *message, aip_error **err
 int aip_messages_merge(aip_value **value, const aip_value *messages, aip_error **err)
 {
         size_t n = aip_value_size(messages);
-        int code = 0;
-        for (size_t i = 0; code == 0 && i < n; i++)
-                code = merge_one(value, aip_value_at(messages, i), err);
-        return code;
+        int is_rewritten = 0;
+        for (size_t i = 0; i < n; i++) {
+                int code = merge_one(value, aip_value_at(messages, i), err);
+                if (code < 0)
+                        return code;
+                is_rewritten |= code;
+        }
+        return is_rewritten;
 }

@@ -17,7 +17,8 @@ int aip_messages_normalize(const aip_value *write, const char *prefix, aip_value
                            aip_error **err);
 
 /* Merge normalized messages into *value, a list: same id replaces, "remove" removes, others are added
- * at the end. `messages` is borrowed. On failure *value is some of the way. */
+ * at the end. `messages` is borrowed. Returns 1 when it did more than add, 0 when not, or an error; then
+ * *value is some of the way. */
 int aip_messages_merge(aip_value **value, const aip_value *messages, aip_error **err);
 
 #endif
