@@ -3,6 +3,7 @@
 import time
 
 from bench.lib.ours import Ours
+from bench.lib.processes import cpu_seconds
 from bench.lib.result import OURS, Metric
 
 WORK = ("100,000 queued jobs, messages included, a simulated model that answers at once, one worker "
@@ -24,14 +25,9 @@ def drain(context, we, n):
     we.wait_outbox_empty(180)
     published = time.monotonic() - began
     cpu = clock.stop()
-    cpu["worker"] = worker_cpu(worker)
+    cpu["worker"] = cpu_seconds(worker.pid)
     we.must_count("COMPLETED", n)
     return ended, published, cpu
-
-
-def worker_cpu(worker):
-    from bench.lib.processes import cpu_seconds
-    return cpu_seconds(worker.pid)
 
 
 def ours(context, result, n):

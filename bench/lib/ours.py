@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 
-from .processes import BenchError, CpuClock, Process, ROOT, support
+from .processes import BenchError, CpuClock, Process, ROOT, memory_bytes, support
 
 BUILD = ROOT / "build-bench"
 NEEDS = {"postgres", "rabbitmq", "redis"}
@@ -129,6 +129,20 @@ class Ours:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)["job_id"]
 
+    def config_for_models(self, name="bench", model="bench", api_key_env="", delay_ms=0):
+        """A configuration that asks the stage's model server, written as an operator may: in SQL."""
+        self.stage.site.server("models").set_delay(delay_ms)
+        self.psql.ask("INSERT INTO llm_configs (name, provider, model_name, base_url, api_key_env) "
+                      f"VALUES ('{name}', 'openai', '{model}', '{self.stage.models.url}', "
+                      f"'{api_key_env}')")
+
+    def migrate(self):
+        """The tables, as an operator makes them before the first start."""
+        done = subprocess.run([CTL, "migrate"], env=self.environment(), capture_output=True,
+                              text=True, check=False, cwd=self.folder)
+        if done.returncode != 0:
+            raise BenchError(f"aiplatctl migrate: {done.stdout}{done.stderr}")
+
     def pids(self):
         return {one.label: one.pid for one in self.processes if one.is_running()}
 
@@ -227,5 +241,4 @@ class Ours:
             time.sleep(pause)
 
     def resident_mb(self, process, field="VmRSS"):
-        from .processes import memory_bytes
         return memory_bytes(process.pid, field) / 1e6

@@ -33,6 +33,7 @@ CAPABILITIES = {
     "drain": "one worker process works off a queue: fill(n), then drain(n)",
     "e2e": "a worker that calls a model server over HTTP: start_worker(), completed()",
     "latency": "a lone job from add to recorded done: latency(n)",
+    "graph": "graphs in one process, in memory, without servers: graph()",
 }
 
 
@@ -121,6 +122,13 @@ class Peer:
     def latency(self, n):
         """n jobs, one after the other: seconds each, from the call that adds it until it is recorded
         done. Starts the worker itself, and lets some jobs go first that are not counted."""
+        raise NotImplementedError
+
+    # -- graph ------------------------------------------------------------------------------
+
+    def graph(self):
+        """Of bench/cases/graph.py's figures those it can give: {"loop": nanoseconds a step, "late",
+        "chain", "fan", "compile", "memory": bytes}. Called without start()."""
         raise NotImplementedError
 
     # -- helpers for peers ------------------------------------------------------------------

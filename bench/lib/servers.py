@@ -7,6 +7,7 @@ are frozen meanwhile, so that they take nothing from it.
 """
 
 import dataclasses
+import json
 import secrets
 import socket
 import urllib.request
@@ -40,15 +41,24 @@ class FastModels(support.Server):
         except OSError:
             return False
 
-    def stats(self):
-        """{"requests": n, "open": n, "most_open": n, …} since the start or the last reset."""
-        import json
-        with urllib.request.urlopen(f"{self.base()}/stats", timeout=5) as answer:
+    def ask(self, path, method="GET"):
+        request = urllib.request.Request(self.base() + path, method=method)
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return json.load(answer)
 
+    def stats(self):
+        """{"requests": n, "open": n, "most_open": n, …} since the start or the last reset."""
+        return self.ask("/stats")
+
+    def seen(self):
+        """[{"key", "model", "calls", "first_ns"}] since then."""
+        return self.ask("/seen")
+
     def set_delay(self, delay_ms):
-        request = urllib.request.Request(f"{self.base()}/delay/{delay_ms}", method="POST")
-        urllib.request.urlopen(request, timeout=5).close()
+        self.ask(f"/delay/{delay_ms}", "POST")
+
+    def reset(self):
+        self.ask("/reset", "POST")
 
     def base(self):
         return f"http://127.0.0.1:{self.port}"
@@ -85,6 +95,7 @@ class Stage:
         if "models" in needs:
             server = site.server("models")
             server.set_delay(0)
+            server.reset()
             self.models = Endpoint(server.url(), server.pid())
 
     def sql(self, text):

@@ -1,0 +1,52 @@
+"""in-flight: ten thousand model calls at once in one worker."""
+
+import time
+
+from bench.lib.ours import Ours
+from bench.lib.processes import BenchError, cpu_seconds
+from bench.lib.result import OURS, Metric
+
+CALLS = 10000
+WORK = "60,000 jobs whose model calls take 2 s each, 10,000 at once in one worker, HTTP/1.1"
+TARGET = "4,500 jobs/s, under 300 MB resident, none lost"
+METRICS = [Metric("rate", "ended, from the worker's start to the last", "jobs/s", 4500),
+           Metric("memory", "worker's resident memory at its peak", "MB", 300, "lower"),
+           Metric("open", "calls open at once, at most", "calls", CALLS)]
+DELAY_MS = 2000
+
+
+def ours(context, result, n):
+    with context.stage(more={"models"}) as stage, Ours(stage) as we:
+        models = stage.site.server("models")
+        we.migrate()
+        we.config_for_models(delay_ms=DELAY_MS)
+        context.live("in-flight: filling the queue")
+        we.fill(n, config="bench")
+        clock = we.cpu()
+        began = time.monotonic()
+        worker = we.worker(AIPLAT_CONCURRENCY=CALLS)
+        # Two delays after its start all calls must be open, or this measures something else.
+        time.sleep(2 * DELAY_MS / 1000)
+        if (most := models.stats()["most_open"]) < CALLS * 0.9:
+            raise BenchError(f"{most} calls at once after {2 * DELAY_MS / 1000:.0f} s, not {CALLS:,}")
+        we.wait_ended(60, pause=0.05)
+        seconds = time.monotonic() - began
+        cpu = {**clock.stop(), "worker": cpu_seconds(worker.pid)}
+        we.must_count("COMPLETED", n)
+        stats = models.stats()
+        if stats["requests"] != n or stats["dropped"]:
+            raise BenchError(f"{stats['requests']} calls, {stats['dropped']} broken off, for {n} jobs")
+        result.add(OURS, rate=n / seconds, memory=we.resident_mb(worker, "VmHWM"),
+                   open=stats["most_open"])
+        result.add_cpu(OURS, cpu, n)
+        context.say(OURS, f"{n / seconds:,.0f} jobs/s, {we.resident_mb(worker, 'VmHWM'):.0f} MB, "
+                          f"{stats['most_open']:,} at once")
+
+
+def run(context):
+    result = context.result("in-flight", WORK, TARGET, METRICS)
+    n = 20000 if context.quick else 60000
+    context.interleave([(OURS, lambda: ours(context, result, n))])
+    result.fact(f"{n:,} jobs; with {CALLS:,} at once and 2 s each, {n / (n / CALLS * 2):,.0f} jobs/s "
+                "is all there could be.")
+    return result
