@@ -15,7 +15,6 @@
  */
 #include <aiplat/processing_service.h>
 
-#include "fault_point.h"
 #include "job_run.h"
 #include "macros.h"
 #include "mem.h"
@@ -161,10 +160,8 @@ static void start_run(struct aip_processing_service *s, aip_job *job,
 
 static void take_claimed(struct aip_processing_service *s)
 {
-        AIP_FAULT_POINT("claim.committed");
         if (s->n_claiming > 0)
                 s->queue.ops->acknowledge(s->queue.self, s->claiming, s->n_claiming);
-        AIP_FAULT_POINT("claim.acknowledged");
         for (size_t i = 0; i < s->claim.ret_n; i++)
                 start_run(s, s->claim.ret_jobs[i], &s->claim.ret_transitions[i]);
         free(s->claim.ret_jobs);
@@ -310,7 +307,6 @@ static void release_done(struct aip_op *op)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(op, struct aip_processing_service, release.op);
 
-        AIP_FAULT_POINT("release");
         s->is_releasing = 0;
         if (!op->err) {
                 for (size_t i = 0; i < s->release.ret_n; i++)
@@ -394,7 +390,6 @@ static void heartbeat_done(struct aip_op *op)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(op, struct aip_processing_service, heartbeat.op);
 
-        AIP_FAULT_POINT("heartbeat");
         s->is_beating = 0;
         if (op->err)
                 aip_log_write(s->log, AIP_LOG_WARNING, "worker", "heartbeat failed: %s",

@@ -80,6 +80,11 @@ class Connection:
         self._send(1, 50, 40, struct.pack(">H", 0) + _short(name) + b"\x00")
         self._wait(50, 41)
 
+    def purge_queue(self, name):
+        """Throws away what is ready in a queue; returns how many messages that were."""
+        self._send(1, 50, 30, struct.pack(">H", 0) + _short(name) + b"\x00")
+        return struct.unpack(">I", self._wait(50, 31))[0]
+
     def delete_exchange(self, name):
         self._send(1, 40, 20, struct.pack(">H", 0) + _short(name) + b"\x00")
         self._wait(40, 21)

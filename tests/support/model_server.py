@@ -11,6 +11,10 @@ remembers every request so that a checker can count calls, and misbehaves on req
 the same request with the same text and the same token counts every time.  It must never know
 anything of the product it tests: all it sees is HTTP.
 
+For long runs `--remember N` bounds the log in memory, and `--calls FILE --marker REGEX` writes one
+JSON line for each call at its end: when it came and went, what the expression found in it, and how
+it ended.
+
     POST /v1/chat/completions   OpenAI, plain or `"stream": true`
     POST /v1/messages           Anthropic, plain or `"stream": true`
     GET  /v1/models             a short list
@@ -40,6 +44,7 @@ disconnect, joined by `+` if need be, after an optional `anything:`.
 
 import argparse
 import asyncio
+import collections
 import hashlib
 import json
 import re
@@ -64,6 +69,7 @@ KEY_HEADERS = ("authorization", "x-api-key")
 DIRECTIVE = re.compile(r"\[\[(\w+)(?: (\d+))?(?: first (\d+))?\]\]")
 NAME_PART = re.compile(r"^(\w+?)(?:-(\d+))?$")
 REASONING_MODEL = re.compile(r"^(o\d|gpt-5)")
+OUTCOMES = {"answered": "ok", "refused": "error", "disconnected": "disconnect"}  # in --calls
 WORDS = ("slow", "error", "echo", "empty", "malformed", "hang", "drip", "disconnect", "tokens",
          "html")
 
@@ -270,9 +276,12 @@ def anthropic_stream(call, rule, number, text, tokens):
 class Models:
     """The rules, the log, and what decides how a call is answered."""
 
-    def __init__(self):
+    def __init__(self, remember=None, calls=None, marker=None):
         self.rules = []
-        self.log = []
+        self.log = collections.deque(maxlen=remember)
+        self.recorded = 0
+        self.calls = open(calls, "a", encoding="utf-8", buffering=1) if calls else None
+        self.marker = re.compile(marker or r"\S+")
         self.seen = {}
         self.open = 0
         self.most_open = 0
@@ -280,14 +289,19 @@ class Models:
     def reset(self):
         self.rules = []
         self.seen = {}
-        self.log = []
+        self.forget()
+
+    def forget(self):
+        self.log.clear()
+        self.recorded = 0
         self.most_open = self.open
 
     def record(self, method, path, headers, raw, call):
         entry = {"time": time.time(), "method": method, "path": path, "headers": headers,
                  "raw": raw, "call": call, "outcome": "open", "status": None, "ended": None}
         self.log.append(entry)
-        entry["seq"] = len(self.log)
+        self.recorded += 1
+        entry["seq"] = self.recorded
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         return entry
@@ -296,6 +310,17 @@ class Models:
         if entry["outcome"] == "open":
             self.open -= 1
             entry.update(outcome=outcome, status=status, ended=time.time())
+            self.write_down(entry)
+
+    def write_down(self, entry):
+        """The call as a line of the file, if there is one."""
+        if self.calls:
+            found = self.marker.search(entry["call"].user)
+            line = {"t0": round(entry["time"], 4), "t1": round(entry["ended"], 4),
+                    "marker": found.group(0) if found else None, "status": entry["status"],
+                    "outcome": OUTCOMES.get(entry["outcome"], entry["outcome"]),
+                    "answer": entry.get("answer")}
+            self.calls.write(json.dumps(line) + "\n")
 
     def decide(self, call):
         """The rule that answers a call."""
@@ -335,10 +360,10 @@ class Models:
         found = (e for e in self.log if e["seq"] > after and (
             contains is None or contains in e["call"].user or contains in e["call"].system))
         if "count" in query:
-            return {"count": sum(1 for _ in found), "total": len(self.log), "open": self.open,
+            return {"count": sum(1 for _ in found), "total": self.recorded, "open": self.open,
                     "most_open": self.most_open}
         page = [self.show(entry) for _, entry in zip(range(limit), found)]
-        return {"total": len(self.log), "open": self.open, "most_open": self.most_open,
+        return {"total": self.recorded, "open": self.open, "most_open": self.most_open,
                 "next": page[-1]["seq"] if page else after, "requests": page}
 
     @staticmethod
@@ -468,7 +493,7 @@ class Connection(asyncio.Protocol):
             if path == "/control/log" and method == "GET":
                 self.answer(200, models.log_page(query))
             elif path == "/control/log" and method == "DELETE":
-                models.log, models.most_open = [], models.open
+                models.forget()
                 self.answer(200, {})
             elif path == "/control" and method in ("PUT", "POST"):
                 rules = json.loads(body)
@@ -530,6 +555,9 @@ class Connection(asyncio.Protocol):
             self.refuse(call, rule, problem, headers, number)
             return
         text = call.text(rule)
+        if rule.get("numbered"):
+            text += f" #{number}"
+        self.entry["answer"] = text
         tokens = rule.get("tokens", count_tokens(text))
         if call.stream and not {"body", "malformed", "html"} & rule.keys():
             make = openai_stream if call.protocol == "openai" else anthropic_stream
@@ -612,15 +640,15 @@ class Connection(asyncio.Protocol):
         self.read_requests()
 
 
-async def serve(host, port):
+async def serve(args):
     loop = asyncio.get_running_loop()
-    models = Models()
-    server = await loop.create_server(lambda: Connection(models), host, port, backlog=4096,
-                                      reuse_address=True)
+    models = Models(args.remember, args.calls, args.marker)
+    server = await loop.create_server(lambda: Connection(models), args.host, args.port,
+                                      backlog=4096, reuse_address=True)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    print(f"model server on http://{host}:{server.sockets[0].getsockname()[1]}", flush=True)
+    print(f"model server on http://{args.host}:{server.sockets[0].getsockname()[1]}", flush=True)
     await stop.wait()
     server.close()
 
@@ -629,8 +657,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one (the default)")
-    args = parser.parse_args()
-    asyncio.run(serve(args.host, args.port))
+    parser.add_argument("--remember", type=int, help="requests kept in the log (all)")
+    parser.add_argument("--calls", metavar="FILE", help="write a JSON line for each call")
+    parser.add_argument("--marker", metavar="REGEX", help="what to look for in the prompt")
+    asyncio.run(serve(parser.parse_args()))
 
 
 if __name__ == "__main__":
