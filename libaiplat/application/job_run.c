@@ -21,8 +21,20 @@
 #define JOB_TIMEOUT_MS  3600000
 #define RECORD_FIRST_MS 200
 #define RECORD_MAX_MS   5000
+#define LOG_EVERY_MS    1000
+#define LOGGED_MAX      100 /* lines of completed jobs in that time */
 
 /* ── what all runs share ─────────────────────────────────────────────────────────────────────── */
+
+static void log_second_over(struct aip_timer *timer)
+{
+        struct aip_run_ports *ports = AIP_CONTAINER_OF(timer, struct aip_run_ports, log_timer);
+
+        if (ports->n_unlogged > 0)
+                aip_log_write(ports->log, AIP_LOG_INFO, "worker",
+                              "and %u more jobs completed in the same second", ports->n_unlogged);
+        ports->n_logged = ports->n_unlogged = 0;
+}
 
 void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing_service_options *o)
 {
@@ -34,6 +46,7 @@ void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing
         ports->catalog = o->catalog;
         ports->relay = o->relay;
         ports->llms = o->llms;
+        ports->log_timer.fire = log_second_over;
         ports->job_timeout_ms = o->job_timeout_ms > 0 ? o->job_timeout_ms : JOB_TIMEOUT_MS;
 }
 
@@ -44,6 +57,10 @@ int aip_run_ports_load_graphs(struct aip_run_ports *ports, aip_error **err)
 
 void aip_run_ports_deinit(struct aip_run_ports *ports)
 {
+        if (ports->log_timer.is_armed) {
+                aip_timer_clear(ports->loop, &ports->log_timer);
+                log_second_over(&ports->log_timer);
+        }
         aip_graph_unref(ports->assistant);
         aip_hash_map_deinit(&ports->runs);
 }
@@ -57,20 +74,43 @@ static void run_end(struct aip_job_run *run)
         /* A job that was taken away and claimed again has a newer run under its id. */
         if (aip_hash_map_get_id(&run->ports->runs, &run->fence.job_id) == run)
                 aip_hash_map_remove_id(&run->ports->runs, &run->fence.job_id);
+        run->ports->n_recording -= run->is_recording ? 1 : 0;
+        run->is_recording = 0;
         run->ended(run->user, run);
+}
+
+/* A line a job costs more than the job when there are thousands in a second, and nobody reads them.
+ * What goes wrong always has its line. */
+static int may_log_completed(struct aip_run_ports *ports)
+{
+        if (!ports->log_timer.is_armed)
+                aip_timer_set(ports->loop, &ports->log_timer, LOG_EVERY_MS);
+        if (ports->n_logged < LOGGED_MAX) {
+                ports->n_logged++;
+                return 1;
+        }
+        ports->n_unlogged++;
+        return 0;
+}
+
+static void log_completed(const struct aip_job_run *run, const struct aip_job_fields *f)
+{
+        int64_t took_ms = (f->updated_at_us - f->started_at_us) / 1000;
+
+        if (may_log_completed(run->ports))
+                aip_log_job(run->ports->log, AIP_LOG_INFO, "worker", &f->id, run->trace_id,
+                            "completed in %lld ms by %.*s, %lld + %lld tokens", (long long)took_ms,
+                            AIP_STR_ARG(f->provider), (long long)f->input_tokens,
+                            (long long)f->output_tokens);
 }
 
 static void log_recorded(const struct aip_job_run *run)
 {
         const struct aip_job_fields *f = aip_job_fields(run->job);
-        int64_t took_ms = (f->updated_at_us - f->started_at_us) / 1000;
 
         switch (run->transition.kind) {
         case AIP_TRANSITION_COMPLETED:
-                aip_log_job(run->ports->log, AIP_LOG_INFO, "worker", &f->id, run->trace_id,
-                            "completed in %lld ms by %.*s, %lld + %lld tokens", (long long)took_ms,
-                            AIP_STR_ARG(f->provider), (long long)f->input_tokens,
-                            (long long)f->output_tokens);
+                log_completed(run, f);
                 break;
         case AIP_TRANSITION_FAILED:
         case AIP_TRANSITION_RETRY:
@@ -180,6 +220,9 @@ static void conclude(struct aip_job_run *run, const aip_value *state, aip_error 
                 run_end(run);
                 return;
         }
+        run->is_recording = 1;
+        run->ports->n_recording++;
+        aip_defer(run->ports->loop, run->ports->slot_free);
         record(run);
 }
 

@@ -24,7 +24,12 @@ struct aip_run_ports {
         aip_llm_registry *llms;
         int64_t job_timeout_ms;
         aip_graph *assistant;
-        struct aip_hash_map runs; /* by job id */
+        struct aip_hash_map runs;   /* by job id */
+        size_t n_recording;         /* runs whose outcome is known and not recorded yet */
+        struct aip_task *slot_free; /* deferred when a run has come so far */
+        /* Lines of completed jobs: so many in a second, the others are counted. */
+        struct aip_timer log_timer; /* armed: a second has begun */
+        uint32_t n_logged, n_unlogged;
 };
 
 void aip_run_ports_init(struct aip_run_ports *ports,
@@ -58,6 +63,7 @@ struct aip_job_run {
         const char *trace_id; /* NULL: none */
         struct aip_agent_context agent;
         struct aip_graph_run graph_run;
+        int is_recording;
         int is_in_graph;
 
         struct aip_job_finish finish;

@@ -3,7 +3,7 @@
  * messages, claims jobs and keeps the lease; what happens to one claimed job is in job_run.c.
  *
  *     on_deliveries ──► [deliveries waiting]
- *                              │  a slot is free, no claim is in flight
+ *                              │  a slot is free; no claim is in flight, or this one is large
  *                              ▼
  *                           claim ──► acknowledge ──► job_run_start ──► … ──► run_ended
  *                              ▲
@@ -12,6 +12,9 @@
  *
  * A message is acknowledged once the claim is committed: from then on the lease stands in for it.
  * Ids that could not be claimed are duplicates or cancelled jobs, and are acknowledged and dropped.
+ *
+ * A slot is taken from the claim until the outcome is known. While outcomes are being recorded, the
+ * next jobs are claimed and run, so that store and worker do not wait for each other.
  */
 #include <aiplat/processing_service.h>
 
@@ -20,6 +23,9 @@
 #include "mem.h"
 
 #define CONCURRENCY    256
+#define CLAIMS_MAX     2 /* in flight at once: while one is taken apart, the store is at the next */
+#define LARGE_CLAIM    256  /* a further one waits until it is worth a transaction of its own */
+#define RECORDING_MAX  2048 /* outcomes on their way to the store; then no more jobs are claimed */
 #define LEASE_MS       10000
 #define HEARTBEAT_MS   3000
 #define CLAIM_RETRY_MS 500
@@ -30,6 +36,17 @@
 #define STORE_WAIT_MS   3000
 #define LEAVE_WAIT_MS   2000
 #define CATALOG_WAIT_MS 200 /* then again; bounds what a close at that moment has to wait */
+
+/* A claim in flight, or room for one. */
+struct claim {
+        struct aip_job_claim op;
+        struct aip_processing_service *service;
+        struct aip_delivery *deliveries; /* its messages, to be acknowledged */
+        struct aip_id *ids;
+        size_t n;     /* messages */
+        size_t slots; /* taken for it */
+        int is_sent;
+};
 
 struct aip_processing_service {
         struct aip_loop loop;
@@ -49,14 +66,11 @@ struct aip_processing_service {
         size_t first_waiting, n_waiting;
         uint32_t prefetch;
 
-        /* the claim in flight */
-        struct aip_job_claim claim;
-        struct aip_delivery *claiming; /* its messages, to be acknowledged */
-        struct aip_id *claim_ids;
-        size_t n_claiming;
-        int is_claiming;
-        int has_looked; /* into the store for all that is due, to the end, since the start */
-        int has_more;   /* the last look found as much as there were slots */
+        struct claim claims[CLAIMS_MAX];
+        unsigned n_claims;    /* in flight */
+        size_t n_claim_slots; /* taken for them */
+        int has_looked;       /* into the store for all that is due, to the end, since the start */
+        int has_more;         /* the last look found as much as there were slots */
         struct aip_op catalog_op; /* waits for the first snapshot: no job can run without one */
         int is_waiting_for_catalog;
         struct aip_task pump_task;
@@ -89,7 +103,19 @@ static void go_on_closing(struct aip_processing_service *s);
 
 static uint32_t free_slots(const struct aip_processing_service *s)
 {
-        return s->n_running < s->concurrency ? s->concurrency - (uint32_t)s->n_running : 0;
+        size_t n_taken = s->n_running - s->ports.n_recording + s->n_claim_slots;
+
+        if (s->ports.n_recording >= RECORDING_MAX)
+                return 0;
+        return n_taken < s->concurrency ? s->concurrency - (uint32_t)n_taken : 0;
+}
+
+static struct claim *free_claim(struct aip_processing_service *s)
+{
+        for (unsigned i = 0; i < CLAIMS_MAX; i++)
+                if (!s->claims[i].is_sent)
+                        return &s->claims[i];
+        return NULL;
 }
 
 /* ── messages ────────────────────────────────────────────────────────────────────────────────── */
@@ -112,9 +138,11 @@ static void on_lost(struct aip_consumer *consumer)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(consumer, struct aip_processing_service, consumer);
 
-        /* They come again. Those of a claim in flight, too: they can be neither acknowledged nor put
+        /* They come again. Those of claims in flight, too: they can be neither acknowledged nor put
          * back, where they would take the place of their own second coming. */
-        s->n_waiting = s->n_claiming = 0;
+        s->n_waiting = 0;
+        for (unsigned i = 0; i < CLAIMS_MAX; i++)
+                s->claims[i].n = 0;
 }
 
 /* ── claiming ────────────────────────────────────────────────────────────────────────────────── */
@@ -137,7 +165,7 @@ static void run_ended(void *user, struct aip_job_run *run)
 }
 
 static void start_run(struct aip_processing_service *s, aip_job *job,
-                      const struct aip_transition *transition)
+                      const struct aip_transition *transition, int64_t catalog_revision)
 {
         struct aip_job_run *run = aip_job_run_new(&s->ports, job, run_ended, s);
 
@@ -150,7 +178,7 @@ static void start_run(struct aip_processing_service *s, aip_job *job,
                 aip_job_free(job);
                 return;
         }
-        run->catalog_revision = s->claim.ret_catalog_revision;
+        run->catalog_revision = catalog_revision;
         aip_list_append(&s->runs, &run->link);
         s->n_running++;
         aip_job_run_start(run);
@@ -158,80 +186,115 @@ static void start_run(struct aip_processing_service *s, aip_job *job,
                 aip_job_run_stop(run, AIP_RUN_HAND_BACK);
 }
 
-static void take_claimed(struct aip_processing_service *s)
+static void take_claimed(struct aip_processing_service *s, struct claim *claim)
 {
-        if (s->n_claiming > 0)
-                s->queue.ops->acknowledge(s->queue.self, s->claiming, s->n_claiming);
-        for (size_t i = 0; i < s->claim.ret_n; i++)
-                start_run(s, s->claim.ret_jobs[i], &s->claim.ret_transitions[i]);
-        free(s->claim.ret_jobs);
-        free(s->claim.ret_transitions);
+        struct aip_job_claim *op = &claim->op;
+
+        if (claim->n > 0)
+                s->queue.ops->acknowledge(s->queue.self, claim->deliveries, claim->n);
+        for (size_t i = 0; i < op->ret_n; i++)
+                start_run(s, op->ret_jobs[i], &op->ret_transitions[i], op->ret_catalog_revision);
+        free(op->ret_jobs);
+        free(op->ret_transitions);
 }
 
 /* The claim did not happen, or nobody knows: its messages go back to the head of the line. */
-static void put_back(struct aip_processing_service *s)
+static void put_back(struct aip_processing_service *s, const struct claim *claim)
 {
-        size_t n = AIP_MIN(s->n_claiming, (size_t)s->prefetch - s->n_waiting);
+        size_t n = AIP_MIN(claim->n, (size_t)s->prefetch - s->n_waiting);
 
         for (size_t i = n; i > 0; i--) {
                 s->first_waiting = (s->first_waiting + s->prefetch - 1) % s->prefetch;
-                s->waiting[s->first_waiting] = s->claiming[i - 1];
+                s->waiting[s->first_waiting] = claim->deliveries[i - 1];
                 s->n_waiting++;
         }
 }
 
+/* What a look into the store has told. */
+static int take_look(struct aip_processing_service *s, const struct aip_job_claim *look)
+{
+        s->has_more = look->ret_n == look->limit;
+        if (look->min_due_ms == 0 && !s->has_more)
+                s->has_looked = 1;
+        return s->has_more;
+}
+
+static void claim_failed(struct aip_processing_service *s, const struct claim *claim,
+                         const aip_error *err)
+{
+        put_back(s, claim);
+        if (aip_error_code(err) == AIP_ESTATE && aip_id_equal(&claim->op.session, &s->session))
+                new_session(s);
+        aip_log_write(s->log, AIP_LOG_WARNING, "worker", "claim failed: %s",
+                      aip_error_message(err));
+}
+
 static void claim_done(struct aip_op *op)
 {
-        struct aip_processing_service *s =
-                AIP_CONTAINER_OF(op, struct aip_processing_service, claim.op);
+        struct claim *claim = AIP_CONTAINER_OF(op, struct claim, op.op);
+        struct aip_processing_service *s = claim->service;
         _cleanup_(aip_error_free_p) aip_error *err = AIP_TAKE(op->err);
-        int found_all = !err && s->claim.n_ids == 0 && s->claim.ret_n == s->claim.limit;
 
-        s->is_claiming = 0;
+        claim->is_sent = 0;
+        s->n_claims--;
+        s->n_claim_slots -= claim->slots;
         if (!err) {
-                if (s->claim.n_ids == 0)
-                        s->has_more = found_all;
-                if (s->claim.n_ids == 0 && s->claim.min_due_ms == 0 && !found_all)
-                        s->has_looked = 1;
-                take_claimed(s);
-                if (s->n_waiting > 0 || found_all)
+                int has_more = claim->op.n_ids == 0 && take_look(s, &claim->op);
+
+                take_claimed(s, claim);
+                if (s->n_waiting > 0 || has_more)
                         aip_defer(s->loop, &s->pump_task);
         } else {
-                put_back(s);
-                if (aip_error_code(err) == AIP_ESTATE)
-                        new_session(s);
-                aip_log_write(s->log, AIP_LOG_WARNING, "worker", "claim failed: %s",
-                              aip_error_message(err));
+                claim_failed(s, claim, err);
         }
-        if (!s->closing)
+        if (!s->closing && s->n_claims == 0)
                 aip_timer_set(s->loop, &s->look_timer, err ? CLAIM_RETRY_MS : IDLE_LOOK_MS);
         go_on_closing(s);
 }
 
-static void send_claim(struct aip_processing_service *s, size_t n_ids, int64_t min_due_ms)
+static void send_claim(struct aip_processing_service *s, struct claim *claim, size_t n_ids,
+                       int64_t min_due_ms)
 {
-        s->is_claiming = 1;
+        struct aip_job_claim *op = &claim->op;
+
         aip_timer_clear(s->loop, &s->look_timer);
-        s->claim = (struct aip_job_claim){.op = {.done = claim_done}};
-        s->claim.op.deadline_ms = aip_now_ms(s->loop) + STORE_WAIT_MS;
-        s->claim.session = s->session;
-        s->claim.lease_ms = s->lease_ms;
-        s->claim.ids = s->claim_ids;
-        s->claim.n_ids = n_ids;
-        s->claim.min_due_ms = min_due_ms;
-        s->claim.limit = AIP_MIN(free_slots(s), (uint32_t)AIP_STORE_BATCH_MAX);
-        s->jobs.ops->claim(s->jobs.self, &s->claim);
+        *op = (struct aip_job_claim){.op = {.done = claim_done}};
+        op->op.deadline_ms = aip_now_ms(s->loop) + STORE_WAIT_MS;
+        op->session = s->session;
+        op->lease_ms = s->lease_ms;
+        op->ids = claim->ids;
+        op->n_ids = n_ids;
+        op->min_due_ms = min_due_ms;
+        op->limit = AIP_MIN(free_slots(s), (uint32_t)AIP_STORE_BATCH_MAX);
+        claim->n = n_ids;
+        claim->slots = n_ids > 0 ? n_ids : op->limit;
+        claim->is_sent = 1;
+        s->n_claims++;
+        s->n_claim_slots += claim->slots;
+        s->jobs.ops->claim(s->jobs.self, op);
 }
 
 /* At the start for all that is due, so that what waited for a restart does not wait for the broker
  * too; also while the broker is away; else only for what is overdue, which is what a lost queue looks
- * like. */
+ * like. One look at a time, and no other claim beside it. */
 static void claim_from_store(struct aip_processing_service *s)
 {
         int is_connected = s->queue.ops->is_connected(s->queue.self);
 
-        s->n_claiming = 0;
-        send_claim(s, 0, s->has_looked && is_connected ? OVERDUE_MS : 0);
+        send_claim(s, free_claim(s), 0, s->has_looked && is_connected ? OVERDUE_MS : 0);
+}
+
+static void claim_waiting(struct aip_processing_service *s, size_t n)
+{
+        struct claim *claim = free_claim(s);
+
+        for (size_t i = 0; i < n; i++) {
+                claim->deliveries[i] = s->waiting[s->first_waiting];
+                claim->ids[i] = claim->deliveries[i].job_id;
+                s->first_waiting = (s->first_waiting + 1) % s->prefetch;
+        }
+        s->n_waiting -= n;
+        send_claim(s, claim, n, 0);
 }
 
 /* Claim what messages announce, as much as there are slots; without messages, what the store had more
@@ -240,24 +303,18 @@ static void pump(struct aip_task *task)
 {
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(task, struct aip_processing_service, pump_task);
-        size_t n = AIP_MIN((size_t)free_slots(s), s->n_waiting);
 
-        n = AIP_MIN(n, (size_t)AIP_STORE_BATCH_MAX);
-        if (s->is_claiming || s->closing)
-                return;
-        if (n == 0) {
-                if (s->has_more && s->n_waiting == 0 && free_slots(s) > 0)
-                        claim_from_store(s);
-                return;
+        while (s->n_claims < CLAIMS_MAX && !s->closing) {
+                size_t n = AIP_MIN((size_t)free_slots(s), s->n_waiting);
+
+                n = AIP_MIN(n, (size_t)AIP_STORE_BATCH_MAX);
+                if (n == 0 || (s->n_claims > 0 && n < LARGE_CLAIM))
+                        break;
+                claim_waiting(s, n);
         }
-        for (size_t i = 0; i < n; i++) {
-                s->claiming[i] = s->waiting[s->first_waiting];
-                s->claim_ids[i] = s->claiming[i].job_id;
-                s->first_waiting = (s->first_waiting + 1) % s->prefetch;
-        }
-        s->n_waiting -= n;
-        s->n_claiming = n;
-        send_claim(s, n, 0);
+        if (s->n_claims == 0 && !s->closing && s->has_more && s->n_waiting == 0 &&
+            free_slots(s) > 0)
+                claim_from_store(s);
 }
 
 /* Nothing has come by message for a while. */
@@ -266,7 +323,7 @@ static void look(struct aip_timer *timer)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(timer, struct aip_processing_service, look_timer);
 
-        if (s->is_claiming || s->closing)
+        if (s->n_claims > 0 || s->closing)
                 return;
         if (s->n_waiting == 0 && free_slots(s) > 0) {
                 claim_from_store(s);
@@ -473,8 +530,10 @@ static void service_free(struct aip_processing_service *s)
         s->jobs.ops->unwatch(s->jobs.self, &s->watcher);
         aip_run_ports_deinit(&s->ports);
         aip_free(s->waiting);
-        aip_free(s->claiming);
-        aip_free(s->claim_ids);
+        for (unsigned i = 0; i < CLAIMS_MAX; i++) {
+                aip_free(s->claims[i].deliveries);
+                aip_free(s->claims[i].ids);
+        }
         aip_free(s->unknown);
         aip_free(s);
 }
@@ -482,8 +541,8 @@ static void service_free(struct aip_processing_service *s)
 /* Closing goes on whenever something has ended: first the claim and the runs, then the session. */
 static void go_on_closing(struct aip_processing_service *s)
 {
-        if (!s->closing || s->is_claiming || s->n_running > 0 || s->is_beating || s->is_releasing ||
-            s->is_waiting_for_catalog)
+        if (!s->closing || s->n_claims > 0 || s->n_running > 0 || s->is_beating ||
+            s->is_releasing || s->is_waiting_for_catalog)
                 return;
         if (!s->is_leaving) {
                 s->is_leaving = 1;
@@ -559,10 +618,25 @@ static void take_options(struct aip_processing_service *s,
         s->concurrency = o->concurrency ? o->concurrency : CONCURRENCY;
         s->lease_ms = o->lease_ms ? o->lease_ms : LEASE_MS;
         s->heartbeat_ms = o->heartbeat_ms ? o->heartbeat_ms : HEARTBEAT_MS;
-        /* Enough that the next claim is full while this one commits. */
-        s->prefetch = AIP_MIN(2 * s->concurrency, 2u * AIP_STORE_BATCH_MAX);
+        /* Enough that the next claim is full while those in flight commit. */
+        s->prefetch = AIP_MIN(2 * s->concurrency, (CLAIMS_MAX + 1u) * AIP_STORE_BATCH_MAX);
         aip_id_source_init(&s->ids, o->random);
         aip_run_ports_init(&s->ports, o);
+        s->ports.slot_free = &s->pump_task;
+}
+
+static int make_claims(struct aip_processing_service *s)
+{
+        for (unsigned i = 0; i < CLAIMS_MAX; i++) {
+                struct claim *claim = &s->claims[i];
+
+                claim->service = s;
+                claim->deliveries = aip_calloc(AIP_STORE_BATCH_MAX, sizeof(*claim->deliveries));
+                claim->ids = aip_calloc(AIP_STORE_BATCH_MAX, sizeof(*claim->ids));
+                if (!claim->deliveries || !claim->ids)
+                        return AIP_ENOMEM;
+        }
+        return 0;
 }
 
 int aip_processing_service_new(const struct aip_processing_service_options *o,
@@ -583,9 +657,7 @@ int aip_processing_service_new(const struct aip_processing_service_options *o,
         s->watcher.on_connected = store_connected;
         s->jobs.ops->watch(s->jobs.self, &s->watcher);
         s->waiting = aip_calloc(s->prefetch, sizeof(*s->waiting));
-        s->claiming = aip_calloc(AIP_STORE_BATCH_MAX, sizeof(*s->claiming));
-        s->claim_ids = aip_calloc(AIP_STORE_BATCH_MAX, sizeof(*s->claim_ids));
-        if (!s->waiting || !s->claiming || !s->claim_ids) {
+        if (!s->waiting || make_claims(s) < 0) {
                 service_free(s);
                 return aip_error_set_nomem(err);
         }
