@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum {
         KEY_LISTEN = 'l',
@@ -89,6 +90,18 @@ static int run(const struct service *service, const aip_settings *settings)
         return r < 0 ? program_fail(err) : EXIT_OK;
 }
 
+/* A connection a client, a connection a model call: as many descriptors as the system allows us. What
+ * it does not allow is met where a descriptor is wanted, and reported there. */
+static void raise_descriptor_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int service_main(const struct service *service, int argc, char **argv)
 {
         struct program_overrides overrides = {.n = 0};
@@ -97,6 +110,7 @@ int service_main(const struct service *service, int argc, char **argv)
         int code;
 
         program_open_standard_streams();
+        raise_descriptor_limit();
         argp_program_version_hook = print_version;
         argp_err_exit_status = EXIT_USAGE;
         argp_parse(&argp, argc, argv, 0, NULL, &overrides);

@@ -7,6 +7,7 @@
 
 #include <aiplat/error.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 AIP_BEGIN_DECLS
@@ -71,6 +72,8 @@ AIP_API AIP_MUST_CHECK int aip_buf_reserve(struct aip_buf *buf, size_t more_byte
 AIP_API AIP_MUST_CHECK int aip_buf_append(struct aip_buf *buf, struct aip_str s);
 AIP_API AIP_MUST_CHECK int aip_buf_append_cstr(struct aip_buf *buf, const char *text);
 AIP_API AIP_MUST_CHECK int aip_buf_append_char(struct aip_buf *buf, char c);
+/* In decimal. */
+AIP_API AIP_MUST_CHECK int aip_buf_append_int(struct aip_buf *buf, int64_t value);
 AIP_API AIP_MUST_CHECK int aip_buf_printf(struct aip_buf *buf, const char *format, ...)
         AIP_PRINTF(2, 3);
 

@@ -5,8 +5,6 @@
  */
 #include "job_view.h"
 
-#include <stdio.h>
-
 #include "macros.h"
 
 #define FIXED_BYTES 1280 /* names of members, times, ids, and some room for escapes */
@@ -49,6 +47,13 @@ static int put_time(struct aip_buf *out, const char *name, int64_t wall_us)
         return aip_buf_append_char(out, '"');
 }
 
+static int put_int(struct aip_buf *out, const char *name, int64_t value)
+{
+        int r = put_name(out, name);
+
+        return r < 0 ? r : aip_buf_append_int(out, value);
+}
+
 static int put_identity(const struct aip_job_fields *f, struct aip_buf *out)
 {
         /* What an earlier attempt failed with is no news once one has succeeded. */
@@ -57,8 +62,11 @@ static int put_identity(const struct aip_job_fields *f, struct aip_buf *out)
         char id[AIP_ID_TEXT_BYTES];
         int r;
 
-        if ((r = aip_buf_printf(out, "{\"job_id\":\"%s\",\"status\":\"%s\",",
-                                aip_id_format(&f->id, id), aip_job_status_name(f->status))) < 0 ||
+        if ((r = aip_buf_append_cstr(out, "{\"job_id\":\"")) < 0 ||
+            (r = aip_buf_append_cstr(out, aip_id_format(&f->id, id))) < 0 ||
+            (r = aip_buf_append_cstr(out, "\",\"status\":\"")) < 0 ||
+            (r = aip_buf_append_cstr(out, aip_job_status_name(f->status))) < 0 ||
+            (r = aip_buf_append_cstr(out, "\",")) < 0 ||
             (r = put_string(out, "\"result\"", f->result)) < 0 ||
             (r = put_string(out, ",\"error\"", has_succeeded ? none : f->error_message)) < 0 ||
             (r = put_string(out, ",\"error_code\"", has_succeeded ? none : f->error_code)) < 0)
@@ -75,18 +83,23 @@ static int put_request(const struct aip_job_fields *f, struct aip_buf *out)
             (r = put_string(out, ",\"template_name\"", f->template_name)) < 0 ||
             (r = put_string(out, ",\"graph_name\"", f->graph_name)) < 0 ||
             (r = put_document(out, ",\"variables\"", f->variables_json)) < 0 ||
-            (r = put_document(out, ",\"metadata\"", f->metadata_json)) < 0)
+            (r = put_document(out, ",\"metadata\"", f->metadata_json)) < 0 ||
+            (r = put_int(out, ",\"attempt\"", f->attempt)) < 0 ||
+            (r = put_int(out, ",\"max_attempts\"", f->max_attempts)) < 0)
                 return r;
-        return aip_buf_printf(out, ",\"attempt\":%d,\"max_attempts\":%d", f->attempt,
-                              f->max_attempts);
+        return 0;
 }
 
 static int put_usage(const struct aip_job_fields *f, struct aip_buf *out)
 {
+        int r;
+
         if (!f->provider.p)
                 return aip_buf_append_cstr(out, ",\"usage\":null");
-        return aip_buf_printf(out, ",\"usage\":{\"input_tokens\":%lld,\"output_tokens\":%lld}",
-                              (long long)f->input_tokens, (long long)f->output_tokens);
+        if ((r = put_int(out, ",\"usage\":{\"input_tokens\"", f->input_tokens)) < 0 ||
+            (r = put_int(out, ",\"output_tokens\"", f->output_tokens)) < 0)
+                return r;
+        return aip_buf_append_char(out, '}');
 }
 
 static int put_all(const struct aip_job_fields *f, struct aip_buf *out)
@@ -125,10 +138,13 @@ int aip_job_view_print(const aip_job *job, struct aip_buf *out, aip_error **err)
 
 struct aip_str aip_job_cache_key(const struct aip_id *id, char ret_key[AIP_JOB_CACHE_KEY_BYTES])
 {
-        char text[AIP_ID_TEXT_BYTES];
+        static const char space[] = "aiplat:job:";
 
-        snprintf(ret_key, AIP_JOB_CACHE_KEY_BYTES, "aiplat:job:%s", aip_id_format(id, text));
-        return aip_str_of(ret_key);
+        AIP_STATIC_ASSERT(AIP_JOB_CACHE_KEY_BYTES >= sizeof(space) - 1 + AIP_ID_TEXT_BYTES,
+                          "a key holds the space and an id");
+        memcpy(ret_key, space, sizeof(space) - 1);
+        aip_id_format(id, ret_key + sizeof(space) - 1);
+        return aip_str_make(ret_key, sizeof(space) - 1 + AIP_ID_TEXT_BYTES - 1);
 }
 
 void aip_job_cache_fill(struct aip_cache cache, const aip_job *job, int32_t ttl_s)

@@ -9,8 +9,10 @@
 #include <time.h>
 
 #include "macros.h"
+#include "text/timestamp.h"
 
-int aip_time_print(int64_t wall_us, struct aip_buf *out, aip_error **err)
+/* Before 1970 and after 9999. */
+static int print_unusual(int64_t wall_us, struct aip_buf *out, aip_error **err)
 {
         int64_t seconds = wall_us / 1000000, micros = wall_us % 1000000;
         time_t t;
@@ -27,6 +29,17 @@ int aip_time_print(int64_t wall_us, struct aip_buf *out, aip_error **err)
         r = aip_buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year + 1900,
                            tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
                            (int)micros);
+        return r < 0 ? aip_error_set(err, r, "no room for a time") : 0;
+}
+
+int aip_time_print(int64_t wall_us, struct aip_buf *out, aip_error **err)
+{
+        char text[AIP_TIMESTAMP_TEXT_BYTES];
+        int r;
+
+        if (wall_us < 0 || wall_us > AIP_TIMESTAMP_MAX_US)
+                return print_unusual(wall_us, out, err);
+        r = aip_buf_append_cstr(out, aip_timestamp_format(wall_us, text));
         return r < 0 ? aip_error_set(err, r, "no room for a time") : 0;
 }
 

@@ -60,7 +60,9 @@ int aip_buf_reserve(struct aip_buf *buf, size_t more_bytes)
 
 int aip_buf_append(struct aip_buf *buf, struct aip_str s)
 {
-        int r = aip_buf_reserve(buf, s.n);
+        int r = s.n < buf->capacity - buf->n && s.n <= buf->max_bytes - buf->n
+                        ? 0
+                        : aip_buf_reserve(buf, s.n);
         if (r < 0)
                 return r;
         if (s.n)
@@ -78,6 +80,18 @@ int aip_buf_append_cstr(struct aip_buf *buf, const char *text)
 int aip_buf_append_char(struct aip_buf *buf, char c)
 {
         return aip_buf_append(buf, aip_str_make(&c, 1));
+}
+
+int aip_buf_append_int(struct aip_buf *buf, int64_t value)
+{
+        char text[24], *end = text + sizeof(text), *p = end;
+        uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+        do
+                *--p = (char)('0' + rest % 10);
+        while ((rest /= 10) > 0);
+        if (value < 0)
+                *--p = '-';
+        return aip_buf_append(buf, aip_str_make(p, (size_t)(end - p)));
 }
 
 /* What was allocated and may be used, with the NUL. */

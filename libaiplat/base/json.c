@@ -542,7 +542,7 @@ static int append_value(struct aip_buf *out, const aip_value *value, int depth)
         case AIP_VALUE_BOOL:
                 return aip_buf_append_cstr(out, aip_value_as_bool(value, 0) ? "true" : "false");
         case AIP_VALUE_INT:
-                return aip_buf_printf(out, "%" PRId64, aip_value_as_int(value, 0));
+                return aip_buf_append_int(out, aip_value_as_int(value, 0));
         case AIP_VALUE_DOUBLE:
                 return append_double(out, aip_value_as_double(value, 0));
         case AIP_VALUE_STRING:

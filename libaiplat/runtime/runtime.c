@@ -93,6 +93,9 @@ static int make_llms(struct aip_runtime *r, aip_error **err)
 
         http.loop = r->loop;
         http.log = &r->log;
+        /* All jobs of a worker may be at one host. */
+        http.max_connections_per_host =
+                AIP_MAX(http.max_connections_per_host, r->settings->concurrency);
         registry.simulate_missing_keys = r->settings->simulate_missing_keys;
         if ((result = aip_llm_registry_new(&registry, &r->llms, err)) < 0 ||
             (result = aip_http_client_new(&http, &r->http, err)) < 0 ||

@@ -29,22 +29,31 @@ static struct aip_id event_id(const struct aip_transition *t, enum aip_job_event
 
 #define HEAD_MAX_BYTES 384 /* every part of it has a length of its own */
 
+/* By hand rather than with snprintf: a job has four events or more. */
 static int print_head(const struct aip_transition *t, enum aip_job_event_type type,
                       struct aip_buf *out)
 {
         struct aip_id id = event_id(t, type);
-        char id_text[AIP_ID_TEXT_BYTES], job_text[AIP_ID_TEXT_BYTES];
-        char time_text[AIP_TIMESTAMP_TEXT_BYTES], head[HEAD_MAX_BYTES];
-        int n = snprintf(head, sizeof(head),
-                         "{\"event_id\":\"%s\",\"type\":\"%s\",\"job_id\":\"%s\","
-                         "\"sequence\":%lld,\"occurred_at\":\"%s\",\"attempt\":%d,"
-                         "\"status\":\"%s\"",
-                         aip_id_format(&id, id_text), aip_job_event_name(type),
-                         aip_id_format(&t->job_id, job_text), (long long)t->version,
-                         aip_timestamp_format(t->at_us, time_text), t->attempt,
-                         aip_job_status_name(t->to));
-        assert(n > 0 && (size_t)n < sizeof(head));
-        return aip_buf_append(out, aip_str_make(head, (size_t)n));
+        char id_text[AIP_ID_TEXT_BYTES], time_text[AIP_TIMESTAMP_TEXT_BYTES];
+        int r;
+
+        if ((r = aip_buf_reserve(out, HEAD_MAX_BYTES)) < 0 ||
+            (r = aip_buf_append_cstr(out, "{\"event_id\":\"")) < 0 ||
+            (r = aip_buf_append_cstr(out, aip_id_format(&id, id_text))) < 0 ||
+            (r = aip_buf_append_cstr(out, "\",\"type\":\"")) < 0 ||
+            (r = aip_buf_append_cstr(out, aip_job_event_name(type))) < 0 ||
+            (r = aip_buf_append_cstr(out, "\",\"job_id\":\"")) < 0 ||
+            (r = aip_buf_append_cstr(out, aip_id_format(&t->job_id, id_text))) < 0 ||
+            (r = aip_buf_append_cstr(out, "\",\"sequence\":")) < 0 ||
+            (r = aip_buf_append_int(out, t->version)) < 0 ||
+            (r = aip_buf_append_cstr(out, ",\"occurred_at\":\"")) < 0 ||
+            (r = aip_buf_append_cstr(out, aip_timestamp_format(t->at_us, time_text))) < 0 ||
+            (r = aip_buf_append_cstr(out, "\",\"attempt\":")) < 0 ||
+            (r = aip_buf_append_int(out, t->attempt)) < 0 ||
+            (r = aip_buf_append_cstr(out, ",\"status\":\"")) < 0 ||
+            (r = aip_buf_append_cstr(out, aip_job_status_name(t->to))) < 0)
+                return r;
+        return aip_buf_append_char(out, '"');
 }
 
 static int print_previous_status(const struct aip_transition *t, struct aip_buf *out)

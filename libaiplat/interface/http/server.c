@@ -26,7 +26,8 @@
 #include "macros.h"
 #include "mem.h"
 
-#define POOL_BYTES       (32 * 1024) /* of a connection: request line and headers must fit */
+/* Of a connection: request line and headers must fit. libmicrohttpd clears it for each request. */
+#define POOL_BYTES       (16 * 1024)
 #define WATCH_EVERY_MS   1000
 #define BACKLOG          1024
 #define SMALL_BODY_BYTES 4096
