@@ -35,7 +35,8 @@ CREATE TABLE jobs (
         session uuid,                              -- of the worker, while PROCESSING
         CHECK ((status = 'PROCESSING') = (session IS NOT NULL))
 ) PARTITION BY RANGE (id);
-CREATE INDEX jobs_queued ON jobs (run_at) WHERE status = 'QUEUED';
+-- By configuration, so that due work is taken evenly from all of them.
+CREATE INDEX jobs_queued ON jobs (config_name, run_at) WHERE status = 'QUEUED';
 CREATE INDEX jobs_delayed ON jobs (run_at) WHERE status = 'QUEUED' AND is_delayed;
 CREATE INDEX jobs_processing ON jobs (session) WHERE status = 'PROCESSING';
 -- Ids of times that no partition covers, and jobs that outlived the partition of their time.

@@ -34,7 +34,7 @@ CREATE TABLE jobs (
         result TEXT,
         CHECK ((status = 'PROCESSING') = (session IS NOT NULL))
 ) STRICT;
-CREATE INDEX jobs_queued ON jobs (run_at) WHERE status = 'QUEUED';
+CREATE INDEX jobs_queued ON jobs (config_name, run_at) WHERE status = 'QUEUED';
 CREATE INDEX jobs_delayed ON jobs (run_at) WHERE status = 'QUEUED' AND is_delayed = 1;
 CREATE INDEX jobs_processing ON jobs (session) WHERE status = 'PROCESSING';
 

@@ -44,6 +44,8 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(cancel_outcomes)                                                                         \
         X(claim_by_ids)                                                                            \
         X(claim_due_takes_the_longest_due)                                                         \
+        X(claim_due_is_fair_to_configurations)                                                     \
+        X(claim_due_leaves_out_configurations)                                                     \
         X(claims_never_share_a_job)                                                                \
         X(claim_refuses_what_is_wrong)                                                             \
         X(finish_records_once)                                                                     \

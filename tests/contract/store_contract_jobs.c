@@ -426,6 +426,64 @@ void store_contract_claim_due_takes_the_longest_due(struct store_fixture *f)
         cr_assert_eq(claim_due(f, 2, 0, got), 0);
 }
 
+static struct aip_id job_create_for(struct store_fixture *f, const char *config_name)
+{
+        struct aip_job_spec spec = AIP_JOB_SPEC_INIT;
+
+        spec.prompt = S("fair");
+        spec.config_name = S(config_name);
+        return job_create_from(f, &spec);
+}
+
+/* A backlog of one configuration, and a few of others that came later. */
+void store_contract_claim_due_is_fair_to_configurations(struct store_fixture *f)
+{
+        struct aip_id first = {{0}}, b[2], c[5], got[64];
+
+        for (int i = 0; i < 40; i++) {
+                struct aip_id id = job_create_for(f, "backlog");
+                if (i == 0)
+                        first = id;
+        }
+        run_for(f, 5);
+        for (size_t i = 0; i < 2; i++)
+                b[i] = job_create_for(f, "b");
+        for (size_t i = 0; i < 5; i++)
+                c[i] = job_create_for(f, "a longer name, in front of the others");
+        run_for(f, 5);
+        cr_assert_eq(claim_due(f, 9, 0, got), 9);
+        cr_assert(is_among(b[0], got, 9) && is_among(b[1], got, 9), "all two of b");
+        cr_assert(is_among(first, got, 9), "the longest due of the backlog");
+        size_t n_c = 0;
+        for (size_t i = 0; i < 5; i++)
+                n_c += (size_t)is_among(c[i], got, 9);
+        cr_assert(n_c == 3 || n_c == 4, "an even part: %zu", n_c);
+        cr_assert_eq(claim_due(f, 64, 0, got), 38, "nothing is left behind");
+        cr_assert_eq(claim_due(f, 64, 0, got), 0);
+}
+
+void store_contract_claim_due_leaves_out_configurations(struct store_fixture *f)
+{
+        struct aip_str without[] = {S("backlog"), S("nobody's")};
+        struct aip_job_claim claim = {.session = next_id(f),
+                                      .lease_ms = LEASE_LONG_MS,
+                                      .limit = 10,
+                                      .without_configs = without,
+                                      .n_without_configs = 2};
+        struct aip_id other, got[10];
+
+        for (int i = 0; i < 5; i++)
+                job_create_for(f, "backlog");
+        other = job_create_for(f, "other");
+        run_for(f, 5);
+        DO(f, claim, &claim);
+        cr_assert_eq(claim.ret_n, 1);
+        cr_assert(aip_id_equal(&aip_job_fields(claim.ret_jobs[0])->id, &other));
+        free_jobs(claim.ret_jobs, claim.ret_n);
+        free(claim.ret_transitions);
+        cr_assert_eq(claim_due(f, 10, 0, got), 5);
+}
+
 void store_contract_claims_never_share_a_job(struct store_fixture *f)
 {
         enum { JOBS = 60, CLAIMS = 8 };

@@ -83,9 +83,10 @@ struct aip_job_cancellation {
 /*
  * Claim: QUEUED and due → PROCESSING for a worker session. The session's lease is created or
  * renewed in the same transaction; a session that was lost (see heartbeat) claims nothing and gets
- * AIP_ESTATE. With n_ids > 0 only those ids; with 0, the longest due ones that have been due for
- * at least `min_due_ms` (locked rows are skipped). Repeating it claims others: what an unanswered
- * claim took comes back when its lease expires or at the next heartbeat (ret_unknown).
+ * AIP_ESTATE. With n_ids > 0 only those ids; with 0, those that have been due for at least
+ * `min_due_ms`, spread evenly over the configurations that have such jobs, the longest due of each
+ * first (what others have locked is skipped). Repeating it claims others: what an unanswered claim
+ * took comes back when its lease expires or at the next heartbeat (ret_unknown).
  */
 struct aip_job_claim {
         struct aip_op op;
@@ -94,6 +95,8 @@ struct aip_job_claim {
         const struct aip_id *ids;
         size_t n_ids;
         int64_t min_due_ms;
+        const struct aip_str *without_configs; /* n_ids == 0: none of these */
+        size_t n_without_configs;
         size_t limit;        /* jobs at most; ≤ AIP_STORE_BATCH_MAX */
         aip_job **ret_jobs;  /* array (free()) of jobs in PROCESSING, owned by caller */
         struct aip_transition *ret_transitions; /* array (free()), one a job */

@@ -63,14 +63,14 @@ static void job_moved(struct memory_store *store, struct memory_job *known,
 {
         int64_t run_at_us = aip_job_fields(known->job)->run_at_us;
 
-        aip_timer_queue_remove(&store->queued, &known->by_run_at);
+        aip_timer_queue_remove(&known->backlog->queued, &known->by_run_at);
         aip_timer_queue_remove(&store->delayed, &known->by_due_time);
         aip_list_remove(&known->in_session);
         known->session = session;
         if (session)
                 aip_list_append(&session->jobs, &known->in_session);
         if (transition->to == AIP_JOB_QUEUED)
-                aip_timer_queue_set(&store->queued, &known->by_run_at, run_at_us);
+                aip_timer_queue_set(&known->backlog->queued, &known->by_run_at, run_at_us);
         if (transition->to == AIP_JOB_QUEUED && !transition->is_runnable)
                 aip_timer_queue_set(&store->delayed, &known->by_due_time, run_at_us);
         aip_hints_note(&store->hints, transition);
@@ -105,13 +105,35 @@ static void job_free(struct memory_job *known)
         aip_free(known);
 }
 
-static int job_new(const aip_job *job, struct memory_job **ret_known, aip_error **err)
+static struct memory_backlog *backlog_of(struct memory_store *store, struct aip_str config_name)
+{
+        struct memory_backlog *backlog = aip_hash_map_get(&store->backlogs, config_name);
+
+        if (backlog)
+                return backlog;
+        backlog = aip_calloc(1, sizeof(*backlog) + config_name.n + 1);
+        if (!backlog)
+                return NULL;
+        memcpy(backlog->name, config_name.p, config_name.n);
+        if (aip_hash_map_set(&store->backlogs, config_name, backlog, NULL) < 0) {
+                aip_free(backlog);
+                return NULL;
+        }
+        return backlog;
+}
+
+static int job_new(struct memory_store *store, const aip_job *job, struct memory_job **ret_known,
+                   aip_error **err)
 {
         struct memory_job *known = aip_calloc(1, sizeof(*known));
         int r;
 
-        if (!known)
+        if (known)
+                known->backlog = backlog_of(store, aip_job_fields(job)->config_name);
+        if (!known || !known->backlog) {
+                aip_free(known);
                 return aip_error_set_nomem(err);
+        }
         r = aip_job_copy(job, &known->job, err);
         if (r < 0) {
                 job_free(known);
@@ -147,7 +169,7 @@ static int add_job(struct memory_store *store, struct aip_job_create *create, ai
         struct memory_job *known = NULL;
         int r;
 
-        r = job_new(create->job, &known, err);
+        r = job_new(store, create->job, &known, err);
         if (r < 0)
                 return r;
         r = aip_memory_outbox_prepare(store, &row, err);
@@ -301,24 +323,62 @@ static int run_cancel(struct memory_store *store, struct aip_op *op, aip_error *
 
 const struct memory_call aip_memory_cancel = {run_cancel};
 
-/* The next job that this claim may take, or NULL; *next walks the ids of the claim. */
-static struct memory_job *next_claimable(struct memory_store *store,
-                                         const struct aip_job_claim *claim, size_t *next)
+/* Where a claim is: among its ids, or among the backlogs. */
+struct claim_walk {
+        size_t next_id;
+        size_t cursor;  /* in the map of backlogs, which is walked again and again … */
+        int has_found;  /* … as long as a round has found something */
+};
+
+static struct memory_job *next_named(struct memory_store *store, const struct aip_job_claim *claim,
+                                     struct claim_walk *walk)
 {
         int64_t now_us = aip_wall_us(store->loop);
-        struct aip_timer *first;
 
-        while (*next < claim->n_ids) {
-                struct memory_job *known = aip_memory_job_find(store, &claim->ids[(*next)++]);
+        while (walk->next_id < claim->n_ids) {
+                struct memory_job *known =
+                        aip_memory_job_find(store, &claim->ids[walk->next_id++]);
                 if (known && known->by_run_at.is_armed && known->by_run_at.due_ms <= now_us)
                         return known;
         }
-        if (claim->n_ids > 0)
-                return NULL;
-        first = aip_timer_queue_first(&store->queued);
-        if (!first || first->due_ms > now_us - claim->min_due_ms * 1000)
-                return NULL;
-        return AIP_CONTAINER_OF(first, struct memory_job, by_run_at);
+        return NULL;
+}
+
+static int is_without(const struct aip_job_claim *claim, const char *config_name)
+{
+        for (size_t i = 0; i < claim->n_without_configs; i++)
+                if (aip_str_eq(claim->without_configs[i], aip_str_of(config_name)))
+                        return 1;
+        return 0;
+}
+
+/* One of each configuration in turn. */
+static struct memory_job *next_due(struct memory_store *store, const struct aip_job_claim *claim,
+                                   struct claim_walk *walk)
+{
+        int64_t until_us = aip_wall_us(store->loop) - claim->min_due_ms * 1000;
+
+        for (;;) {
+                struct memory_backlog *backlog =
+                        aip_hash_map_next(&store->backlogs, &walk->cursor, NULL);
+                struct aip_timer *first = backlog ? aip_timer_queue_first(&backlog->queued) : NULL;
+
+                if (!backlog && !walk->has_found)
+                        return NULL;
+                if (!backlog)
+                        *walk = (struct claim_walk){0};
+                if (!first || first->due_ms > until_us || is_without(claim, backlog->name))
+                        continue;
+                walk->has_found = 1;
+                return AIP_CONTAINER_OF(first, struct memory_job, by_run_at);
+        }
+}
+
+/* The next job that this claim may take, or NULL. */
+static struct memory_job *next_claimable(struct memory_store *store,
+                                         const struct aip_job_claim *claim, struct claim_walk *walk)
+{
+        return claim->n_ids > 0 ? next_named(store, claim, walk) : next_due(store, claim, walk);
 }
 
 /* Start one job and copy it for the claimer. A job that was started but could not be copied stays
@@ -342,7 +402,7 @@ static int run_claim(struct memory_store *store, struct aip_op *op, aip_error **
         struct aip_job_claim *claim = AIP_CONTAINER_OF(op, struct aip_job_claim, op);
         struct memory_session *session = NULL;
         struct memory_job *known = NULL;
-        size_t next = 0;
+        struct claim_walk walk = {0};
         int r;
 
         struct aip_job_claim answer = *claim;
@@ -355,7 +415,7 @@ static int run_claim(struct memory_store *store, struct aip_op *op, aip_error **
         if (!answer.ret_jobs || !answer.ret_transitions)
                 r = aip_error_set_nomem(err);
         while (r >= 0 && answer.ret_n < claim->limit &&
-               (known = next_claimable(store, claim, &next)))
+               (known = next_claimable(store, claim, &walk)))
                 r = claim_one(store, &answer, session, known, err);
         if (r < 0) {
                 free_jobs(answer.ret_jobs, answer.ret_n);
@@ -413,6 +473,7 @@ const struct memory_call aip_memory_finish = {run_finish};
 void aip_memory_jobs_deinit(struct memory_store *store)
 {
         struct memory_key *key;
+        struct memory_backlog *backlog;
         size_t cursor = 0;
 
         for (size_t i = 0; i < store->n_jobs; i++)
@@ -421,4 +482,8 @@ void aip_memory_jobs_deinit(struct memory_store *store)
         while ((key = aip_hash_map_next(&store->keys, &cursor, NULL)))
                 aip_free(key);
         aip_hash_map_deinit(&store->keys);
+        cursor = 0;
+        while ((backlog = aip_hash_map_next(&store->backlogs, &cursor, NULL)))
+                aip_free(backlog);
+        aip_hash_map_deinit(&store->backlogs);
 }

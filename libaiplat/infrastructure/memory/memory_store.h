@@ -17,8 +17,15 @@
 #include "timer_queue.h"
 #include <aiplat/adapters.h>
 
+/* The QUEUED jobs of one configuration. Kept while the store is: configurations are few. */
+struct memory_backlog {
+        struct aip_timer_queue queued; /* by run_at */
+        char name[];
+};
+
 struct memory_job {
         aip_job *job;
+        struct memory_backlog *backlog; /* of its configuration */
         struct memory_session *session; /* while PROCESSING */
         struct aip_list in_session;     /* while PROCESSING */
         /* Heap nodes of the two indexes below. Keys are run_at in microseconds of the wall clock.
@@ -60,7 +67,7 @@ struct memory_store {
 
         struct memory_job **jobs; /* sorted by id */
         size_t n_jobs, jobs_capacity;
-        struct aip_timer_queue queued;  /* QUEUED jobs by run_at */
+        struct aip_hash_map backlogs;   /* configuration's name → memory_backlog */
         struct aip_timer_queue delayed; /* those among them that wait to be promoted */
         struct aip_hash_map keys;       /* idempotency key → memory_key */
         struct aip_hash_map sessions;   /* id → memory_session */

@@ -15,8 +15,9 @@ static size_t rows_of(const struct aip_op *op)
         return AIP_CONTAINER_OF(op, const struct aip_job_claim, op)->n_ids;
 }
 
-#define LIVE                                                                                       \
-        "WITH live AS (INSERT INTO worker_sessions AS s (id, lease_until) "                        \
+#define LIVE "WITH " LIVE_SESSIONS
+#define LIVE_SESSIONS                                                                              \
+        "live AS (INSERT INTO worker_sessions AS s (id, lease_until) "                        \
         "SELECT u.id, now() + u.lease_ms * interval '1 millisecond' "                              \
         "FROM unnest($1::uuid[], $2::bigint[]) AS u(id, lease_ms) ORDER BY u.id "                  \
         "ON CONFLICT (id) DO UPDATE SET lease_until = greatest(s.lease_until, "                    \
@@ -67,12 +68,28 @@ static const struct pg_statement claim_some_statement = {
              "AND " DUE " ORDER BY j.id LIMIT $5::bigint FOR UPDATE), " WANTED TAKE("$4::uuid[]"),
 };
 
+/* The names come step by step from the index (config_name, run_at), a probe each, however many jobs
+ * one of them has. Candidates are read without locks, twice what is wanted so that something is left
+ * where another worker claims at the same time, and locked in the order of their rank. */
 static const struct pg_statement claim_due_statement = {
         PG_STATEMENT_CLAIM_DUE,
-        LIVE "chosen AS MATERIALIZED (SELECT j.id FROM jobs j WHERE j.status = 'QUEUED' "
+        "WITH RECURSIVE " LIVE_SESSIONS
+             "names AS ((SELECT config_name FROM jobs WHERE status = 'QUEUED' "
+             "ORDER BY config_name LIMIT 1) UNION ALL "
+             "SELECT (SELECT j.config_name FROM jobs j WHERE j.status = 'QUEUED' "
+             "AND j.config_name > n.config_name ORDER BY j.config_name LIMIT 1) "
+             "FROM names n WHERE n.config_name IS NOT NULL), "
+             "ranked AS MATERIALIZED (SELECT d.id, d.run_at, "
+             "row_number() OVER (PARTITION BY n.config_name ORDER BY d.run_at) AS rank "
+             "FROM names n CROSS JOIN LATERAL (SELECT j.id, j.run_at FROM jobs j "
+             "WHERE j.status = 'QUEUED' AND j.config_name = n.config_name "
              "AND j.run_at <= now() - $4::bigint * interval '1 millisecond' "
-             "ORDER BY j.run_at LIMIT $5::bigint FOR UPDATE SKIP LOCKED), " WANTED TAKE(
-                     "ARRAY(SELECT id FROM wanted)"),
+             "ORDER BY j.run_at LIMIT 2 * $5::bigint) d "
+             "WHERE n.config_name IS NOT NULL AND n.config_name <> ALL ($6::text[])), "
+             "chosen AS MATERIALIZED (SELECT j.id FROM ranked r JOIN jobs j ON j.id = r.id "
+             "WHERE j.id = ANY (ARRAY(SELECT id FROM ranked)) AND " DUE " "
+             "ORDER BY r.rank, r.run_at LIMIT $5::bigint FOR UPDATE OF j SKIP LOCKED), " WANTED
+                     TAKE("ARRAY(SELECT id FROM wanted)"),
 };
 
 static int is_first_of_session(const struct pg_batch *batch, size_t slot)
@@ -143,6 +160,11 @@ static int send_one(struct pg_lane *lane, struct pg_batch *batch)
         }
         pg_scalar(p);
         pg_put_int8(p, (int64_t)claim->limit);
+        if (claim->n_ids == 0) {
+                pg_array(p, PG_TEXT);
+                for (size_t i = 0; i < claim->n_without_configs; i++)
+                        pg_put_text(p, claim->without_configs[i]);
+        }
         return pg_lane_send(lane, batch,
                             claim->n_ids > 0 ? &claim_some_statement : &claim_due_statement);
 }

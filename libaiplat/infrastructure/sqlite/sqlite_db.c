@@ -61,7 +61,10 @@ static const char *const texts[SQL_COUNT] = {
         [SQL_JOB_FETCH_QUEUED] = "SELECT " JOB_COLUMNS "FROM jobs "
                                  "WHERE id = ?1 AND status = 'QUEUED' AND run_at <= ?2",
         [SQL_JOBS_DUE] = "SELECT " JOB_COLUMNS "FROM jobs WHERE status = 'QUEUED' "
-                         "AND run_at <= ?1 ORDER BY run_at LIMIT ?2",
+                         "AND config_name = ?3 AND run_at <= ?1 ORDER BY run_at LIMIT ?2",
+        /* The next configuration with jobs in the queue, step by step through the index. */
+        [SQL_JOBS_NEXT_CONFIG] = "SELECT config_name FROM jobs WHERE status = 'QUEUED' "
+                                 "AND config_name > ?1 ORDER BY config_name LIMIT 1",
         [SQL_JOBS_OF_SESSION] = "SELECT " JOB_COLUMNS "FROM jobs "
                                 "WHERE status = 'PROCESSING' AND session = ?1",
         [SQL_JOBS_OF_LOST_SESSIONS] = "SELECT " JOB_COLUMNS "FROM jobs WHERE status = 'PROCESSING' "

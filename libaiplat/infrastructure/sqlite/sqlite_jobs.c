@@ -321,8 +321,69 @@ static int claim_ids(struct sqlite_db *db, const struct aip_job_claim *claim,
         return r;
 }
 
-static int claim_due(struct sqlite_db *db, const struct aip_job_claim *claim,
-                     struct sqlite_answer *answer, aip_error **err)
+#define NAMES_MAX_BYTES (64u << 20)
+
+/* Names of configurations with jobs in the queue, each ended by a zero byte. */
+struct names {
+        struct aip_buf text;
+        size_t n;
+};
+
+static int is_without(const struct aip_job_claim *claim, struct aip_str config_name)
+{
+        for (size_t i = 0; i < claim->n_without_configs; i++)
+                if (aip_str_eq(claim->without_configs[i], config_name))
+                        return 1;
+        return 0;
+}
+
+static int add_name(struct names *names, struct aip_str name, aip_error **err)
+{
+        if (aip_buf_append(&names->text, name) < 0 || aip_buf_append_char(&names->text, '\0') < 0)
+                return aip_error_set_nomem(err);
+        names->n++;
+        return 0;
+}
+
+/* Replace `last` by the next name; 0 when there is none. */
+static int next_name(struct sqlite_db *db, struct aip_buf *last, aip_error **err)
+{
+        sqlite3_stmt *s = NULL;
+        int r = aip_sqlite_prepare(db, SQL_JOBS_NEXT_CONFIG, &s, err);
+
+        if (r < 0)
+                return r;
+        sqlite3_bind_text(s, 1, last->p ? last->p : "", (int)last->n, SQLITE_TRANSIENT);
+        r = aip_sqlite_step(db, s, err);
+        if (r > 0) {
+                last->n = 0;
+                if (aip_buf_append(last, aip_sqlite_text(s, 0)) < 0)
+                        r = aip_error_set_nomem(err);
+        }
+        sqlite3_reset(s);
+        return r;
+}
+
+static int read_names(struct sqlite_db *db, const struct aip_job_claim *claim, struct names *names,
+                      aip_error **err)
+{
+        struct aip_buf last = AIP_BUF_INIT(NAMES_MAX_BYTES);
+        int r;
+
+        while ((r = next_name(db, &last, err)) > 0) {
+                if (!is_without(claim, aip_buf_str(&last)))
+                        r = add_name(names, aip_buf_str(&last), err);
+                if (r < 0)
+                        break;
+        }
+        aip_buf_deinit(&last);
+        return r;
+}
+
+/* At most `limit` jobs of one configuration, the longest due first. */
+static int claim_due_of(struct sqlite_db *db, const struct aip_job_claim *claim,
+                        struct aip_str config_name, size_t limit, struct sqlite_answer *answer,
+                        aip_error **err)
 {
         sqlite3_stmt *s = NULL;
         aip_job **found = NULL;
@@ -332,11 +393,45 @@ static int claim_due(struct sqlite_db *db, const struct aip_job_claim *claim,
         if (r < 0)
                 return r;
         sqlite3_bind_int64(s, 1, db->now_us - claim->min_due_ms * 1000);
-        sqlite3_bind_int64(s, 2, (int64_t)claim->limit);
+        sqlite3_bind_int64(s, 2, (int64_t)limit);
+        sqlite3_bind_text(s, 3, config_name.p, (int)config_name.n, SQLITE_STATIC);
         r = aip_sqlite_jobs_read(db, s, &found, &n, err);
         for (size_t i = 0; r >= 0 && i < n; i++)
                 r = start_job(db, claim, answer, AIP_TAKE(found[i]), err);
         aip_sqlite_jobs_free(found, n);
+        return r;
+}
+
+/* One round over the names: an equal part of what is left for each. Names that had less are dropped. */
+static int claim_round(struct sqlite_db *db, const struct aip_job_claim *claim, struct names *names,
+                       struct sqlite_answer *answer, aip_error **err)
+{
+        struct names left = {.text = AIP_BUF_INIT(NAMES_MAX_BYTES)};
+        const char *name = names->text.p;
+        int r = 0;
+
+        for (size_t i = names->n; r >= 0 && i > 0 && answer->n < claim->limit; i--) {
+                size_t part = (claim->limit - answer->n + i - 1) / i, had = answer->n;
+
+                r = claim_due_of(db, claim, aip_str_of(name), part, answer, err);
+                if (r >= 0 && answer->n - had == part)
+                        r = add_name(&left, aip_str_of(name), err);
+                name += strlen(name) + 1;
+        }
+        aip_buf_deinit(&names->text);
+        *names = left;
+        return r;
+}
+
+static int claim_due(struct sqlite_db *db, const struct aip_job_claim *claim,
+                     struct sqlite_answer *answer, aip_error **err)
+{
+        struct names names = {.text = AIP_BUF_INIT(NAMES_MAX_BYTES)};
+        int r = read_names(db, claim, &names, err);
+
+        while (r >= 0 && names.n > 0 && answer->n < claim->limit)
+                r = claim_round(db, claim, &names, answer, err);
+        aip_buf_deinit(&names.text);
         return r;
 }
 

@@ -46,6 +46,7 @@ enum sqlite_sql {
         SQL_JOB_SAVE,
         SQL_JOB_FETCH_QUEUED,
         SQL_JOBS_DUE,
+        SQL_JOBS_NEXT_CONFIG,
         SQL_JOBS_OF_SESSION,
         SQL_JOBS_OF_LOST_SESSIONS,
         SQL_JOBS_DELAYED_DUE,
