@@ -58,9 +58,9 @@ enum aip_channel_kind {
         AIP_CHANNEL_MERGE,  /* an object; members of a written object are set in it; begins as {} */
         AIP_CHANNEL_REDUCER, /* your function decides */
         AIP_CHANNEL_MESSAGES, /* a list of chat messages: objects, merged by their "id"; begins as [] */
-        AIP_CHANNEL_TOPIC,    /* the list of all that was written in the last step, and no more */
+        AIP_CHANNEL_TOPIC,     /* the list of all that was written in the last step, and no more */
         AIP_CHANNEL_EPHEMERAL, /* as last value, but only the next step sees it */
-        AIP_CHANNEL_UNTRACKED /* as last value, but never part of a checkpoint */
+        AIP_CHANNEL_UNTRACKED  /* as last value, but never part of a checkpoint */
 };
 
 /*
@@ -109,6 +109,25 @@ struct aip_channel_options {
 typedef int (*aip_graph_function)(void *user, aip_graph_task *task, aip_value **ret_update,
                                   aip_error **err);
 
+/*
+ * Failed attempts. A task whose error may pass (aip_error_is_retryable(), or what is_retryable says)
+ * runs again from its start, after a wait: an even draw from nothing to initial_ms × factor^(attempts
+ * so far − 1), at most max_ms ("full jitter"), beside what a peer has asked for (retry_after_ms). It does
+ * not when the run's deadline would pass meanwhile. What the failed attempt wrote does not count.
+ */
+struct aip_node_retry {
+        uint32_t max_attempts;                                   /* in all; 0 and 1: one */
+        uint32_t initial_ms;                                     /* 0: 500 */
+        uint32_t max_ms;                                         /* 0: 128,000 */
+        double factor;                                           /* 0: 2; else from 1 to 100 */
+        int (*is_retryable)(void *user, const aip_error *error); /* NULL: as the error says */
+};
+
+/* What to do when the last attempt has failed: write and name nodes as the node itself may, and return
+ * 0; or return an error, with *err set, that takes the place of `error`. */
+typedef int (*aip_graph_error_handler)(void *user, aip_graph_task *task, const aip_error *error,
+                                       aip_value **ret_update, aip_error **err);
+
 struct aip_node_options {
         size_t self_size;
         aip_graph_function run; /* a synchronous node; or NULL, and: */
@@ -125,11 +144,18 @@ struct aip_node_options {
         const char *const *targets;
         size_t n_targets;
         int is_deferred; /* when its turn comes, it waits until nothing else is left to run */
+        struct aip_node_retry retry;
+        /* Of one attempt, asynchronous nodes only; 0: none. When one passes, the node is cancelled, and
+         * the attempt has failed with AIP_ETIMEOUT, which may be tried again. */
+        uint32_t timeout_ms;      /* from its start */
+        uint32_t idle_timeout_ms; /* from its start, or its last aip_graph_task_progress() */
+        aip_graph_error_handler on_error; /* or NULL */
 };
 
 #define AIP_NODE_OPTIONS_INIT                                                                      \
         {                                                                                          \
-                sizeof(struct aip_node_options), NULL, NULL, NULL, 0, NULL, NULL, NULL, 0, 0       \
+                sizeof(struct aip_node_options), NULL, NULL, NULL, 0, NULL, NULL, NULL, 0, 0,      \
+                        {0, 0, 0, 0, NULL}, 0, 0, NULL                                             \
         }
 
 /* What a node may do with its task: from run or start until it has finished. Loop thread only. */
@@ -170,7 +196,8 @@ AIP_API const aip_value *aip_graph_task_interrupt(aip_graph_task *task, const ai
 
 AIP_API void *aip_graph_task_context(const aip_graph_task *task); /* the run's context pointer */
 AIP_API const char *aip_graph_task_node(const aip_graph_task *task);
-AIP_API int32_t aip_graph_task_step(const aip_graph_task *task); /* 1: the first */
+AIP_API int32_t aip_graph_task_step(const aip_graph_task *task);     /* 1: the first */
+AIP_API uint32_t aip_graph_task_attempt(const aip_graph_task *task); /* 1: the first */
 
 /* For asynchronous nodes. */
 
@@ -179,6 +206,8 @@ AIP_API void *aip_graph_task_memory(const aip_graph_task *task);
 AIP_API struct aip_loop aip_graph_task_loop(const aip_graph_task *task);
 /* Loop time at which the run ends with AIP_ETIMEOUT; 0: never. */
 AIP_API int64_t aip_graph_task_deadline_ms(const aip_graph_task *task);
+/* The task is alive: its idle time-out begins anew. */
+AIP_API void aip_graph_task_progress(aip_graph_task *task);
 /*
  * The task is done. `update` (an object, or NULL) and `err` (NULL: success) are consumed always;
  * the task and its memory must not be used afterwards. Exactly once: a second call while the step

@@ -11,6 +11,7 @@
 
 #include <aiplat/graph.h>
 #include <aiplat/op.h>
+#include <aiplat/ports/random.h>
 
 AIP_BEGIN_DECLS
 
@@ -56,6 +57,8 @@ struct aip_graph_run {
         const aip_value *image;   /* where the run begins; NULL: at __start__ */
         const aip_value *answers; /* to the image's questions; or NULL */
         int wants_image;          /* also when it was not interrupted */
+        struct aip_random
+                random; /* for the waits of nodes that are tried again; without ops: the system's */
 
         /* result; values are owned by caller */
         enum aip_graph_outcome ret_outcome;
@@ -66,14 +69,14 @@ struct aip_graph_run {
 #ifdef __cplusplus
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
-                {}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, AIP_GRAPH_ENDED,   \
-                        0, 0                                                                       \
+                {}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},            \
+                        AIP_GRAPH_ENDED, 0, 0                                                      \
         }
 #else
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
-                {0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, AIP_GRAPH_ENDED,  \
-                        0, 0                                                                       \
+                {0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},           \
+                        AIP_GRAPH_ENDED, 0, 0                                                      \
         }
 #endif
 

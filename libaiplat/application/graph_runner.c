@@ -13,9 +13,12 @@
  * finished, a cancel, the deadline) only queues drive(), which looks at the run between two steps.
  */
 #include "graph/graph_image.h"
+#include "graph_attempts.h"
 #include "macros.h"
 #include "mem.h"
 #include <aiplat/graph_run.h>
+#include <errno.h>
+#include <time.h>
 
 /* Super-steps in one turn of the loop, before others get theirs. */
 #define STEPS_A_TURN 64
@@ -33,11 +36,12 @@ struct driver {
         const struct step *next;    /* goes on there when woken */
         struct aip_task wake;
         struct aip_timer deadline;
+        struct aip_graph_attempts attempts;
         aip_error *err;         /* on the way to fail() */
         int stop_code;          /* AIP_ECANCELLED, AIP_ETIMEOUT; 0: go on */
         int has_failed;         /* a task of this step failed */
         int is_suspended;       /* drive() is not on the stack */
-        uint32_t n_running;     /* asynchronous tasks in flight */
+        uint32_t n_running;     /* tasks in flight, or waiting for their next attempt */
         uint32_t steps_in_turn; /* super-steps since drive() began */
         struct aip_graph_state state;
 };
@@ -116,9 +120,22 @@ static const struct step *plan(struct driver *d)
         return d->state.n_tasks > 0 ? &STEP_LAUNCH : &STEP_FINISH;
 }
 
+/* A task has finished, and is tried again or has ended. */
+static void end_task(struct driver *d, aip_graph_task *task)
+{
+        int may_repeat = !d->has_failed && !d->stop_code;
+        if (may_repeat && aip_graph_attempts_finish(&d->attempts, task)) {
+                d->n_running++;
+                return;
+        }
+        d->has_failed |= task->err != NULL;
+}
+
 /* Start them all: asynchronous ones begin, synchronous ones run to their end. */
 static const struct step *launch(struct driver *d)
 {
+        if (aip_graph_attempts_plan(&d->attempts, &d->state, &d->err) < 0)
+                return &STEP_FAIL;
         for (uint32_t i = 0; i < d->state.n_tasks; i++) {
                 aip_graph_task *task = &d->state.tasks[i];
                 if (d->has_failed || d->stop_code)
@@ -128,9 +145,10 @@ static const struct step *launch(struct driver *d)
                 if (aip_graph_task_is_async(task)) {
                         d->n_running++;
                         aip_graph_task_begin(task);
+                        aip_graph_attempts_watch(&d->attempts, task);
                 } else {
                         aip_graph_task_run(task);
-                        d->has_failed |= task->err != NULL;
+                        end_task(d, task);
                 }
         }
         return &STEP_AWAIT;
@@ -138,8 +156,14 @@ static const struct step *launch(struct driver *d)
 
 static void cancel_tasks(struct driver *d)
 {
-        for (uint32_t i = 0; i < d->state.n_tasks; i++)
-                aip_graph_task_cancel(&d->state.tasks[i]);
+        for (uint32_t i = 0; i < d->state.n_tasks; i++) {
+                aip_graph_task *task = &d->state.tasks[i];
+                if (aip_graph_attempts_is_waiting(&d->attempts, task)) {
+                        aip_graph_attempts_give_up(&d->attempts, task);
+                        d->n_running--;
+                }
+                aip_graph_task_cancel(task);
+        }
 }
 
 /* Wait for those in flight; when the step has lost its purpose, ask them to stop and still wait. */
@@ -156,6 +180,7 @@ static const struct step *await(struct driver *d)
 /* The step's writes become the state. */
 static const struct step *merge(struct driver *d)
 {
+        aip_graph_attempts_release(&d->attempts);
         if (aip_graph_merge(&d->state, &d->err) < 0)
                 return &STEP_FAIL;
         return ++d->steps_in_turn < STEPS_A_TURN ? &STEP_PLAN : &STEP_REST;
@@ -175,6 +200,7 @@ static const struct step *settle(struct driver *d, aip_error *err)
         struct aip_graph_run *run = d->run;
         struct aip_loop loop = d->host.loop;
         aip_timer_clear(loop, &d->deadline);
+        aip_graph_attempts_release(&d->attempts);
         run->ret_steps = d->state.step - d->state.first_step;
         run->impl = NULL;
         aip_graph_state_deinit(&d->state);
@@ -263,9 +289,22 @@ static void task_finished(struct aip_graph_host *host, aip_graph_task *task)
 {
         struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
         d->n_running--;
-        d->has_failed |= task->err != NULL;
+        end_task(d, task);
         if (d->n_running == 0 || d->has_failed)
                 wake(d);
+}
+
+static void task_progressed(struct aip_graph_host *host, aip_graph_task *task)
+{
+        struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
+        aip_graph_attempts_progress(&d->attempts, task);
+}
+
+/* A synchronous task that had to wait for its next attempt. */
+static void attempt_finished(struct aip_graph_attempts *attempts, aip_graph_task *task)
+{
+        struct driver *d = AIP_CONTAINER_OF(attempts, struct driver, attempts);
+        task_finished(&d->host, task);
 }
 
 static void request_stop(struct driver *d, int code)
@@ -308,7 +347,13 @@ static int new_driver(struct aip_loop loop, struct aip_graph_run *run, struct dr
                 return code;
         }
         d->run = run;
-        d->host = (struct aip_graph_host){loop, run->op.deadline_ms, task_finished};
+        d->host =
+                (struct aip_graph_host){loop, run->op.deadline_ms, task_finished, task_progressed};
+        d->attempts = (struct aip_graph_attempts){.loop = loop,
+                                                  .random = run->random.ops ? run->random
+                                                                            : aip_random_system(),
+                                                  .deadline_ms = run->op.deadline_ms,
+                                                  .finished = attempt_finished};
         d->state.host = &d->host;
         d->wake.run = drive;
         d->deadline.fire = deadline_passed;
@@ -343,6 +388,21 @@ void aip_graph_run_cancel(struct aip_graph_run *run)
 
 /* Without a loop. */
 
+/* All attempts of one task; between two of them the calling thread sleeps. */
+static void run_here(aip_graph_task *task)
+{
+        int64_t wait_ms;
+        aip_graph_task_run(task);
+        while (aip_graph_attempt_may_repeat(task, aip_random_system(), &wait_ms)) {
+                struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * 1000000};
+                while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
+                        ;
+                aip_graph_task_reset(task);
+                aip_graph_task_run(task);
+        }
+        aip_graph_task_handle_error(task);
+}
+
 /* The tasks of a step that have not finished yet. */
 static int run_tasks(struct aip_graph_state *state)
 {
@@ -350,7 +410,7 @@ static int run_tasks(struct aip_graph_state *state)
         for (uint32_t i = 0; i < state->n_tasks && !has_failed; i++) {
                 aip_graph_task *task = &state->tasks[i];
                 if (task->phase == AIP_TASK_PLANNED)
-                        aip_graph_task_run(task);
+                        run_here(task);
                 has_failed = task->err != NULL;
         }
         return has_failed;

@@ -230,6 +230,10 @@ static void check_node(aip_graph_builder *builder, const struct aip_graph_node *
                 wrong = "needs a function: either run, or start and cancel";
         else if (!o->start != !o->cancel)
                 wrong = o->start ? "has start, so it needs cancel" : "has cancel without start";
+        else if (o->run && (o->timeout_ms || o->idle_timeout_ms))
+                wrong = "cannot have a time-out: it runs to its end within a call";
+        else if (o->retry.factor != 0 && !(o->retry.factor >= 1 && o->retry.factor <= 100))
+                wrong = "has a retry factor that is not from 1 to 100";
         if (wrong)
                 aip_error_set(&builder->err, AIP_EINVAL, "graph: node \"%s\" %s", node->name,
                               wrong);

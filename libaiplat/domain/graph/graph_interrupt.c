@@ -4,7 +4,6 @@
  */
 #include "graph/graph_step.h"
 #include "macros.h"
-#include "mem.h"
 #include <stdio.h>
 
 /* Questions. */
@@ -92,12 +91,7 @@ static int answer_task(aip_graph_task *task, const aip_value *answer, aip_error 
         aip_value *owned = answer ? aip_value_ref(answer) : aip_value_null();
         if (aip_value_list_append(&task->answers, owned) < 0)
                 return aip_error_set_nomem(err);
-        aip_value_unref(AIP_TAKE(task->question));
-        aip_free(AIP_TAKE(task->memory));
-        aip_graph_take_back(task);
-        task->n_asked = 0;
-        task->phase = AIP_TASK_PLANNED;
-        task->is_cancelled = 0;
+        aip_graph_task_reset(task);
         return 0;
 }
 

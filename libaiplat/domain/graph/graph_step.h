@@ -58,6 +58,7 @@ struct aip_graph_task {
         uint32_t first_write, last_write; /* index + 1; 0: none */
         uint32_t first_jump, last_jump;   /* likewise */
         uint32_t n_asked;                 /* questions since it began */
+        uint32_t n_attempts;              /* begun */
         uint8_t phase;                    /* enum aip_graph_task_phase */
         uint8_t is_cancelled;             /* the node's cancel was called */
 };
@@ -67,6 +68,7 @@ struct aip_graph_host {
         struct aip_loop loop;
         int64_t deadline_ms;
         void (*finished)(struct aip_graph_host *host, aip_graph_task *task);
+        void (*progressed)(struct aip_graph_host *host, aip_graph_task *task);
 };
 
 struct aip_graph_state {
@@ -115,6 +117,10 @@ void aip_graph_task_run(aip_graph_task *task);
 void aip_graph_task_begin(aip_graph_task *task);
 /* Ask a running one to stop; at most once reaches the node. */
 void aip_graph_task_cancel(aip_graph_task *task);
+/* One that has finished is as if it had not begun, but for its count of attempts and its answers. */
+void aip_graph_task_reset(aip_graph_task *task);
+/* Give a failed task's error to its node's handler, if it has one: its error is then gone, or another. */
+void aip_graph_task_handle_error(aip_graph_task *task);
 
 /* All tasks have finished: whether some of them wait for an answer. Then there is nothing to merge yet:
  * the run ends here, and goes on from its image. */

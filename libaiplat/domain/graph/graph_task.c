@@ -95,6 +95,11 @@ int32_t aip_graph_task_step(const aip_graph_task *task)
         return task->state->step;
 }
 
+uint32_t aip_graph_task_attempt(const aip_graph_task *task)
+{
+        return task->n_attempts;
+}
+
 void *aip_graph_task_memory(const aip_graph_task *task)
 {
         return task->memory;
@@ -300,6 +305,7 @@ void aip_graph_task_run(aip_graph_task *task)
                         aip_error_set_nomem(&err);
         }
         task->phase = AIP_TASK_RUNNING;
+        task->n_attempts++;
         int code = err ? 0 : options->run(options->user, task, &update, &err);
         if (code != 0 && !err)
                 aip_error_set(&err, code < 0 ? code : AIP_EINTERNAL,
@@ -311,6 +317,7 @@ void aip_graph_task_begin(aip_graph_task *task)
 {
         const struct aip_node_options *options = &aip_graph_node_of(task)->options;
         task->phase = AIP_TASK_RUNNING;
+        task->n_attempts++;
         if (options->task_bytes) {
                 task->memory = aip_calloc(1, options->task_bytes);
                 if (!task->memory) {
@@ -340,6 +347,40 @@ void aip_graph_task_cancel(aip_graph_task *task)
                 return;
         task->is_cancelled = 1;
         aip_graph_node_of(task)->options.cancel(aip_graph_node_of(task)->options.user, task);
+}
+
+void aip_graph_task_progress(aip_graph_task *task)
+{
+        struct aip_graph_host *host = task->state->host;
+        if (host && task->phase == AIP_TASK_RUNNING)
+                host->progressed(host, task);
+}
+
+void aip_graph_task_reset(aip_graph_task *task)
+{
+        aip_graph_take_back(task);
+        aip_value_unref(AIP_TAKE(task->question));
+        aip_free(AIP_TAKE(task->memory));
+        task->n_asked = 0;
+        task->phase = AIP_TASK_PLANNED;
+        task->is_cancelled = 0;
+}
+
+void aip_graph_task_handle_error(aip_graph_task *task)
+{
+        const struct aip_node_options *options = &aip_graph_node_of(task)->options;
+        if (!task->err || !options->on_error)
+                return;
+        aip_error *failure = AIP_TAKE(task->err), *err = NULL;
+        aip_value *update = NULL;
+        aip_graph_take_back(task);
+        int code = options->on_error(options->user, task, failure, &update, &err);
+        if (code != 0 && !err)
+                aip_error_set(&err, code < 0 ? code : AIP_EINTERNAL,
+                              "the error handler failed with %d (%s)", code,
+                              aip_error_code_name(code));
+        conclude(task, update, err);
+        aip_error_free(failure);
 }
 
 void aip_graph_task_id(const aip_graph_task *task, char ret_id[AIP_GRAPH_TASK_ID_BYTES])
