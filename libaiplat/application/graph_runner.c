@@ -12,6 +12,7 @@
  * A star marks the suspensions; each is spelt suspend(…). Whatever wakes a run (a task that
  * finished, a cancel, the deadline) only queues drive(), which looks at the run between two steps.
  */
+#include "fault_point.h"
 #include "graph/graph_image.h"
 #include "graph_attempts.h"
 #include "macros.h"
@@ -281,8 +282,10 @@ static void drive(struct aip_task *task)
         const struct step *step = d->next;
         d->is_suspended = 0;
         d->steps_in_turn = 0;
-        while (step)
+        while (step) {
+                AIP_FAULT_POINT("run.step");
                 step = must_stop(d, step) ? STEP_STOP.go(d) : step->go(d);
+        }
 }
 
 static void task_finished(struct aip_graph_host *host, aip_graph_task *task)

@@ -14,6 +14,7 @@
 
 #include <aiplat/llm_registry.h>
 
+#include "fault_point.h"
 #include "job_view.h"
 #include "macros.h"
 #include "mem.h"
@@ -136,6 +137,7 @@ static void take_recorded(struct aip_job_run *run)
 
         switch (run->finish.ret_outcome) {
         case AIP_FINISH_RECORDED:
+                AIP_FAULT_POINT("finish.committed");
                 log_recorded(run);
                 aip_outbox_relay_push(p->relay, &run->finish.transition);
                 aip_job_cache_fill(p->cache, run->job, p->cache_ttl_s);
@@ -176,6 +178,7 @@ static void record(struct aip_job_run *run)
         run->finish = (struct aip_job_finish){.op = {.done = recorded}, .job = run->job};
         run->finish.transition = run->transition;
         p->jobs.ops->finish(p->jobs.self, &run->finish);
+        AIP_FAULT_POINT("finish.sent");
 }
 
 /* ── conclude: move the job by the domain's rules ────────────────────────────────────────────── */

@@ -9,6 +9,7 @@
  */
 #include <aiplat/job_service.h>
 
+#include "fault_point.h"
 #include "job_view.h"
 #include "macros.h"
 #include "mem.h"
@@ -173,6 +174,7 @@ static void created(struct aip_op *op)
                 submit_end(submit, err);
                 return;
         }
+        AIP_FAULT_POINT("accept.committed");
         if (create->ret_outcome == AIP_CREATE_CREATED)
                 aip_outbox_relay_push(submit->service->relay, &create->ret_transition);
         else

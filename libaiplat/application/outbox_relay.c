@@ -11,6 +11,7 @@
  */
 #include <aiplat/outbox_relay.h>
 
+#include "fault_point.h"
 #include "list.h"
 #include "macros.h"
 #include "mem.h"
@@ -171,6 +172,7 @@ static void forget_done(struct aip_op *op)
                 aip_log_write(r->log, AIP_LOG_WARNING, "outbox", "published rows not removed: %s",
                               aip_error_message(op->err));
         aip_error_free(AIP_TAKE(op->err));
+        AIP_FAULT_POINT("outbox.forgotten");
         r->n_forgetting = 0;
         start_forget(r);
         free_when_idle(r);
@@ -230,6 +232,8 @@ static void published(struct aip_op *op)
 
         if (op->err)
                 e->has_failed = 1;
+        else
+                AIP_FAULT_POINT("publish.confirmed");
         aip_error_free(AIP_TAKE(op->err));
         if (--e->n_unanswered == 0) {
                 struct aip_outbox_relay *r = e->relay;
@@ -340,6 +344,7 @@ static void chore_done(struct aip_op *op)
         struct aip_outbox_relay *r = c->relay;
         int has_failed = op->err != NULL;
 
+        AIP_FAULT_POINT(c->what);
         if (has_failed)
                 aip_log_write(r->log, AIP_LOG_DEBUG, "outbox", "%s failed: %s", c->what,
                               aip_error_message(op->err));

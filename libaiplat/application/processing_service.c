@@ -18,6 +18,7 @@
  */
 #include <aiplat/processing_service.h>
 
+#include "fault_point.h"
 #include "job_run.h"
 #include "macros.h"
 #include "mem.h"
@@ -190,8 +191,10 @@ static void take_claimed(struct aip_processing_service *s, struct claim *claim)
 {
         struct aip_job_claim *op = &claim->op;
 
+        AIP_FAULT_POINT("claim.committed");
         if (claim->n > 0)
                 s->queue.ops->acknowledge(s->queue.self, claim->deliveries, claim->n);
+        AIP_FAULT_POINT("claim.acknowledged");
         for (size_t i = 0; i < op->ret_n; i++)
                 start_run(s, op->ret_jobs[i], &op->ret_transitions[i], op->ret_catalog_revision);
         free(op->ret_jobs);
@@ -364,6 +367,7 @@ static void release_done(struct aip_op *op)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(op, struct aip_processing_service, release.op);
 
+        AIP_FAULT_POINT("release");
         s->is_releasing = 0;
         if (!op->err) {
                 for (size_t i = 0; i < s->release.ret_n; i++)
@@ -447,6 +451,7 @@ static void heartbeat_done(struct aip_op *op)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(op, struct aip_processing_service, heartbeat.op);
 
+        AIP_FAULT_POINT("heartbeat");
         s->is_beating = 0;
         if (op->err)
                 aip_log_write(s->log, AIP_LOG_WARNING, "worker", "heartbeat failed: %s",

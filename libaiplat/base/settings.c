@@ -4,6 +4,7 @@
  * or a key: they hold secrets.
  */
 #include "env_file.h"
+#include "fault_point.h"
 #include "macros.h"
 #include "mem.h"
 #include <aiplat/settings.h>
@@ -419,6 +420,22 @@ static int load_env_file(struct loader *loader, const char *named, aip_error **e
         return r < 0 ? r : parse_env_file(loader, path, aip_buf_str(&text), err);
 }
 
+/* Whether a variable of our prefix is somebody else's to read. */
+static int is_others(struct aip_str name)
+{
+        static const char *const others[] = {
+                CLIENT_URL,
+#ifdef AIP_FAULT_POINTS
+                AIP_FAULT_POINTS_VARIABLE,
+                AIP_FAULT_STORE_VARIABLE,
+#endif
+        };
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(others); i++)
+                if (aip_str_eq(name, aip_str_of(others[i])))
+                        return 1;
+        return 0;
+}
+
 static int take_assignment(struct loader *loader, const char *assignment, const char *source,
                            int must_know, aip_error **err)
 {
@@ -428,8 +445,8 @@ static int take_assignment(struct loader *loader, const char *assignment, const 
         int index = equals ? find_spec(name) : -1;
         if (index >= 0)
                 return set_raw(loader, index, equals + 1, source, err);
-        if (!must_know && (strncmp(assignment, OWN_PREFIX, strlen(OWN_PREFIX)) != 0 ||
-                           aip_str_eq(name, aip_str_of(CLIENT_URL))))
+        if (!must_know &&
+            (strncmp(assignment, OWN_PREFIX, strlen(OWN_PREFIX)) != 0 || is_others(name)))
                 return 0;
         return aip_error_set(err, AIP_EINVAL, "unknown setting %.*s (%s)", AIP_STR_ARG(name),
                              source);

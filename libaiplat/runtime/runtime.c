@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "adapters_by_url.h"
+#include "fault_store.h"
 #include "macros.h"
 #include "mem.h"
 
@@ -41,6 +42,9 @@ struct aip_runtime {
         aip_uv_loop *uv;
         struct aip_loop loop;
         struct aip_store store;
+#ifdef AIP_FAULT_POINTS
+        runtime_fault_store *fault_store;
+#endif
         struct aip_queue_handle queue;
         struct aip_cache_handle cache;
         aip_http_client *http;
@@ -400,6 +404,10 @@ static int make_parts(struct aip_runtime *r, aip_error **err)
         if ((result = runtime_make_store(r->settings, &base, &r->store, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_STORE;
+#ifdef AIP_FAULT_POINTS
+        if ((result = runtime_fault_store_new(r->loop, &r->store.jobs, &r->fault_store, err)) < 0)
+                return result;
+#endif
         if ((result = runtime_make_queue(r->settings, &base, &r->queue, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_QUEUE;
@@ -449,6 +457,9 @@ void aip_runtime_free(aip_runtime *r)
         aip_llm_registry_free(r->llms);
         aip_http_client_free(r->http);
         aip_uv_loop_free(r->uv);
+#ifdef AIP_FAULT_POINTS
+        runtime_fault_store_free(r->fault_store);
+#endif
         aip_free(r);
 }
 

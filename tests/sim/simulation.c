@@ -354,8 +354,10 @@ static void set_faults(struct world *w, struct node *n)
 {
         int is_over = w->faults_until_ms == 0;
 
-        n->jobs.before_permille = is_over ? 0 : (int)dice(w, 60);
-        n->jobs.after_permille = is_over ? 0 : (int)dice(w, 60);
+        n->jobs.chances[FAULT_BEFORE] = is_over ? 0 : (uint32_t)dice(w, 60) * 1000;
+        n->jobs.chances[FAULT_AFTER] = is_over ? 0 : (uint32_t)dice(w, 60) * 1000;
+        n->jobs.chances[FAULT_TOLD_FAILED] = is_over ? 0 : (uint32_t)dice(w, 20) * 1000;
+        n->jobs.chances[FAULT_TOLD_TIMEOUT] = is_over ? 0 : (uint32_t)dice(w, 20) * 1000;
         n->jobs.lost_hints_permille = is_over ? 0 : (int)dice(w, 500);
         n->jobs.delay_ms = is_over ? 0 : (int64_t)dice(w, 80);
 }

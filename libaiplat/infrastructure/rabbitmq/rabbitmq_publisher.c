@@ -20,6 +20,7 @@
  */
 #include "rabbitmq_publisher.h"
 
+#include "fault_point.h"
 #include "list.h"
 #include "macros.h"
 #include "mem.h"
@@ -533,7 +534,9 @@ static int send_some(struct rabbitmq_publisher *publisher, aip_error **err)
         uint64_t first = publisher->next_tag;
         for (size_t i = 0; i < n; i++)
                 publisher->window[publisher->next_tag++ % RING] = batch[i];
-        return send_batch(publisher, batch, n, first, err);
+        int r = send_batch(publisher, batch, n, first, err);
+        AIP_FAULT_POINT("publish.sent");
+        return r;
 }
 
 static int has_work(struct rabbitmq_publisher *publisher)

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define DEFAULT_WAIT_MS 5000 /* of a call without a deadline, as the stores have it */
 
@@ -99,6 +100,16 @@ static void throw_away(struct call *call)
         }
 }
 
+static void set_error(const struct call *call, aip_error **err)
+{
+        if (call->fault == FAULT_NOMEM)
+                aip_error_set_nomem(err);
+        else if (call->was_sent && call->fault != FAULT_TOLD_FAILED)
+                aip_error_set(err, AIP_ETIMEOUT, "made to fail");
+        else
+                aip_error_set(err, AIP_EUNAVAILABLE, "made to fail");
+}
+
 static void answer(struct call *call)
 {
         struct aip_op kept = *call->callers;
@@ -111,11 +122,7 @@ static void answer(struct call *call)
         } else if (!err) {
                 if (call->was_sent)
                         throw_away(call);
-                if (call->fault == FAULT_NOMEM)
-                        aip_error_set_nomem(&err);
-                else
-                        aip_error_set(&err, call->was_sent ? AIP_ETIMEOUT : AIP_EUNAVAILABLE,
-                                      "made to fail");
+                set_error(call, &err);
         }
         call->faulty->n_in_flight--;
         aip_op_finish(loop, call->callers, err);
@@ -157,7 +164,7 @@ static void inner_done(struct aip_op *op)
 {
         struct call *call = AIP_CONTAINER_OF(op, struct call, sent.op);
 
-        if (call->faulty->is_cut_off)
+        if (call->faulty->is_cut_off || (call->fault == FAULT_TOLD_TIMEOUT && !op->err))
                 let_time_out(call);
         else if (call->faulty->delay_ms > 0)
                 answer_later(call);
@@ -227,22 +234,31 @@ static void send_now(struct aip_timer *timer)
 
 static enum fault choose(struct faulty_jobs *f, enum job_call kind)
 {
-        int dice = (int)(aip_random_u64(f->random) % 1000);
+        uint64_t dice = aip_random_u64(f->random) % FAULT_CHANCE_ALWAYS;
 
         if (f->script[kind].n > 0) {
                 f->script[kind].n--;
                 return f->script[kind].fault;
         }
-        if (dice < f->before_permille)
-                return FAULT_BEFORE;
-        return dice < f->before_permille + f->after_permille ? FAULT_AFTER : FAULT_NONE;
+        for (enum fault fault = FAULT_BEFORE; fault < N_FAULTS; fault++) {
+                if (dice < f->chances[fault])
+                        return fault;
+                dice -= f->chances[fault];
+        }
+        return FAULT_NONE;
 }
 
+/* NULL without memory, which the caller then hears. */
 static struct call *call_new(struct faulty_jobs *f, enum job_call kind, struct aip_op *callers)
 {
         struct call *call = calloc(1, sizeof(*call));
+        aip_error *err = NULL;
 
-        assert(call);
+        if (!call) {
+                aip_error_set_nomem(&err);
+                aip_op_finish(f->loop, callers, err);
+                return NULL;
+        }
         call->faulty = f;
         call->kind = kind;
         call->callers = callers;
@@ -271,7 +287,10 @@ static void go(struct call *call)
 #define DEFINE_CALL(name, kind, type)                                                              \
         static void name(void *self, type *request)                                                \
         {                                                                                          \
-                go(call_new(self, kind, (struct aip_op *)request));                                \
+                struct call *call = call_new(self, kind, (struct aip_op *)request);                \
+                                                                                                   \
+                if (call)                                                                          \
+                        go(call);                                                                  \
         }                                                                                          \
         struct swallow_semicolon_##name
 
@@ -292,6 +311,8 @@ static void forget(void *self, struct aip_op *op, const int64_t *outbox_ids, siz
 {
         struct call *call = call_new(self, CALL_FORGET, op);
 
+        if (!call)
+                return;
         call->outbox_ids = outbox_ids;
         call->n_outbox_ids = n;
         go(call);

@@ -1,6 +1,7 @@
 /*
- * A job repository that fails on purpose, around one that works: for the suites of the services and
- * for the simulation. What goes wrong is told by a script (the next calls of one kind) or by chance
+ * A job repository that fails on purpose, around one that works: for the suites of the services,
+ * for the simulation, and for the programs of a fault build (libaiplat/runtime/fault_store.c). What
+ * goes wrong is told by a script (the next calls of one kind) or by chance
  * (seeded). It never changes what the store behind it does, only whether and when the caller hears.
  */
 #ifndef AIPLAT_TESTS_FAULTY_JOBS_H
@@ -29,9 +30,14 @@ enum job_call {
 enum fault {
         FAULT_NONE,
         FAULT_BEFORE, /* nothing happened: AIP_EUNAVAILABLE */
-        FAULT_AFTER,  /* it happened, the caller is told AIP_ETIMEOUT */
-        FAULT_NOMEM   /* nothing happened: AIP_ENOMEM */
+        FAULT_AFTER,  /* it happened, the caller is told AIP_ETIMEOUT, at once */
+        FAULT_TOLD_FAILED,  /* it happened, the caller is told AIP_EUNAVAILABLE, at once */
+        FAULT_TOLD_TIMEOUT, /* it happened, the caller hears nothing until its deadline passes */
+        FAULT_NOMEM,        /* nothing happened: AIP_ENOMEM */
+        N_FAULTS
 };
+
+#define FAULT_CHANCE_ALWAYS 1000000
 
 struct faulty_jobs {
         struct aip_loop loop;
@@ -44,8 +50,9 @@ struct faulty_jobs {
                 enum fault fault;
                 int n;
         } script[N_JOB_CALLS];
-        /* by chance, in thousandths */
-        int before_permille, after_permille, lost_hints_permille;
+        /* by chance, each in millionths; those of all faults together at most FAULT_CHANCE_ALWAYS */
+        uint32_t chances[N_FAULTS];
+        int lost_hints_permille;
         int64_t delay_ms; /* each call and each answer takes up to so long; exactly, with is_exact */
         int is_exact;
         int is_cut_off; /* nothing gets through in either direction; calls time out */
