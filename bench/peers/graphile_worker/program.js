@@ -195,13 +195,7 @@ async function work({ models }) {
         return {};
 }
 
-async function counts() {
-        const pool = newPool(1);
-        const { rows } = await pool.query('SELECT count(*)::int AS n FROM results');
-        return { completed: rows[0].n };
-}
-
-const COMMANDS = { migrate, add, bulk, drain, latency, work, counts };
+const COMMANDS = { migrate, add, bulk, drain, latency, work };
 
 COMMANDS[process.argv[2]](options).then((figures) => {
         console.log(JSON.stringify(figures));
