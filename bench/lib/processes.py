@@ -63,7 +63,7 @@ class Process:
         self.label = label
         self.log_path = pathlib.Path(folder) / f"{label}.log"
         self.began = time.monotonic()
-        with open(self.log_path, "ab") as log:
+        with open(self.log_path, "wb") as log:  # what it printed is this life's
             self.process = subprocess.Popen(
                 [*support.dies_with_us("KILL"), *map(str, command)], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=folder, env=env, start_new_session=True)
