@@ -97,6 +97,6 @@ def run(context):
     n = 200 if context.quick else 1000
     peers = context.peers_that("latency")
     context.interleave([(OURS, lambda: ours(context, result, n)),
-                        *((one.name, lambda one=one: peer(context, result, one, n // 4))
+                        *((one.name, lambda one=one: peer(context, result, one, n // 2))
                           for one in peers)])
     return result
