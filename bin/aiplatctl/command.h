@@ -49,6 +49,8 @@ int cmd_cancel(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_dev(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
+/* retention.c */
+int cmd_retention(int argc, char **argv);
 /* catalog.c */
 int cmd_config_list(int argc, char **argv);
 int cmd_config_show(int argc, char **argv);

@@ -30,6 +30,7 @@ const struct command commands[] = {
         {"template set", "create or change a prompt template", cmd_template_set},
         {"template delete", "delete a prompt template", cmd_template_delete},
         {"migrate", "apply the migrations that the database lacks", cmd_migrate},
+        {"retention", "drop what was kept long enough, or show it with --dry-run", cmd_retention},
         {"health", "ask the gateway how it and its servers are", cmd_health},
         {"completion", "print a completion script for bash or zsh", cmd_completion},
 };

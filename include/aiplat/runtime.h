@@ -80,6 +80,14 @@ AIP_API void aip_runtime_stop(aip_runtime *runtime); /* loop thread */
 /* Drains whatever still runs, closes everything, frees. Accepts NULL. */
 AIP_API void aip_runtime_free(aip_runtime *runtime);
 
+/* What the settings say of retention, without anything else of it touched. */
+AIP_API void aip_retention_of_settings(const aip_settings *settings,
+                                       struct aip_retention *ret_retention);
+/* One round of retention on the store of the settings, which must have its schema; nothing else is
+ * started. `retention` says how long to keep what, and takes the report. `log` may be NULL. */
+AIP_API int aip_retain(const aip_settings *settings, const struct aip_log *log, int64_t timeout_ms,
+                       struct aip_retention *retention, aip_error **err);
+
 /* Apply the migrations that the store of the settings lacks, and nothing else; the store must become
  * reachable within timeout_ms. `log` may be NULL. */
 AIP_API int aip_migrate(const aip_settings *settings, const struct aip_log *log, int64_t timeout_ms,

@@ -56,7 +56,7 @@ struct api_key {
         char name[];
 };
 
-#define N_SPECS 20
+#define N_SPECS 23
 
 struct aip_settings {
         struct aip_settings_values values;
@@ -289,6 +289,12 @@ static const struct spec specs[] = {
          convert_http_url, FIELD(openai_base_url), 0, 0},
         {{"ANTHROPIC_BASE_URL", "https://api.anthropic.com", "base of the Anthropic API"},
          convert_http_url, FIELD(anthropic_base_url), 0, 0},
+        {{"AIPLAT_RETENTION_HOURS", "720", "how long ended jobs are kept; 0: for ever"},
+         convert_int, FIELD(retention_h), 0, 1000000},
+        {{"AIPLAT_PARTITION_HOURS", "168", "time that one partition of the table of jobs covers (PostgreSQL)"},
+         convert_int, FIELD(partition_h), 1, 100000},
+        {{"AIPLAT_IDEMPOTENCY_HOURS", "72", "how long an Idempotency-Key is remembered; 0: for ever"},
+         convert_int, FIELD(idempotency_h), 0, 1000000},
 };
 /* clang-format on */
 AIP_STATIC_ASSERT(AIP_ARRAY_SIZE(specs) == N_SPECS, "one owned string a setting");
@@ -526,6 +532,15 @@ static int convert_all(struct aip_settings *settings, const struct loader *loade
                                      "AIPLAT_HEARTBEAT_MS (%d) must be below half of "
                                      "AIPLAT_LEASE_MS (%d)",
                                      settings->values.heartbeat_ms, settings->values.lease_ms);
+        /* A key that outlives its job would let a late repetition be answered with a job that is
+         * not there. */
+        if (settings->values.retention_h > 0 &&
+            (settings->values.idempotency_h == 0 ||
+             settings->values.idempotency_h > settings->values.retention_h))
+                return aip_error_set(err, AIP_EINVAL,
+                                     "AIPLAT_IDEMPOTENCY_HOURS (%d) must not keep keys longer than "
+                                     "AIPLAT_RETENTION_HOURS (%d) keeps jobs",
+                                     settings->values.idempotency_h, settings->values.retention_h);
         return 0;
 }
 

@@ -8,6 +8,7 @@
  *     closed:  gateway and worker, which drain ─ relay and catalog ─ queue ─ cache ─ store ─ loop
  */
 #include <aiplat/llm_retry.h>
+#include <aiplat/retention_service.h>
 #include <aiplat/runtime.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ enum part {
 };
 
 struct aip_runtime {
+        const aip_settings *settings_object;
         const struct aip_settings_values *settings;
         struct aip_log log;
         const char *component;
@@ -52,6 +54,7 @@ struct aip_runtime {
 
         aip_catalog_service *catalog;
         aip_outbox_relay *relay;
+        aip_retention_service *retention;
         aip_job_service *jobs;
         aip_processing_service *worker;
         aip_http_server *gateway;
@@ -115,6 +118,22 @@ static int make_llms(struct aip_runtime *r, aip_error **err)
 
 /* ── services ────────────────────────────────────────────────────────────────────────────────── */
 
+static int make_retention(struct aip_runtime *r, aip_error **err)
+{
+        struct aip_retention_service_options o = {.self_size = sizeof(o)};
+        struct aip_retention keep;
+
+        aip_retention_of_settings(r->settings_object, &keep);
+        o.loop = r->loop;
+        o.log = &r->log;
+        o.random = r->random;
+        o.jobs = r->store.jobs;
+        o.keep_jobs_ms = keep.keep_jobs_ms;
+        o.keep_keys_ms = keep.keep_keys_ms;
+        o.partition_ms = keep.partition_ms;
+        return aip_retention_service_new(&o, &r->retention, err);
+}
+
 static int make_services(struct aip_runtime *r, aip_error **err)
 {
         struct aip_catalog_service_options catalog = {.self_size = sizeof(catalog)};
@@ -136,6 +155,8 @@ static int make_services(struct aip_runtime *r, aip_error **err)
         if ((result = aip_outbox_relay_new(&relay, &r->relay, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_RELAY;
+        if ((result = make_retention(r, err)) < 0)
+                return result;
         jobs.catalog = r->catalog;
         jobs.relay = r->relay;
         return aip_job_service_new(&jobs, &r->jobs, err);
@@ -146,6 +167,7 @@ static void start_services(struct aip_runtime *r)
         r->is_migrated = 1;
         aip_catalog_service_start(r->catalog);
         aip_outbox_relay_start(r->relay);
+        aip_retention_service_start(r->retention);
         if (r->wants_worker)
                 aip_processing_service_start(r->worker);
 }
@@ -330,6 +352,7 @@ void aip_runtime_stop(aip_runtime *r)
         r->is_closing = 1;
         r->drain_until_ms = aip_now_ms(r->loop) + r->settings->drain_timeout_ms;
         aip_timer_clear(r->loop, &r->migrate_timer);
+        aip_retention_service_free(AIP_TAKE(r->retention));
         if (r->jobs)
                 aip_job_service_end_waits(r->jobs);
         close_parts(r);
@@ -428,6 +451,7 @@ int aip_runtime_new(const aip_settings *settings, const struct aip_runtime_optio
         if (!r)
                 return aip_error_set_nomem(err);
         signal(SIGPIPE, SIG_IGN);
+        r->settings_object = settings;
         r->settings = aip_settings_values(settings);
         r->log = options->log;
         r->component = options->component ? options->component : "aiplat";

@@ -60,7 +60,7 @@ DECLARE
         part text := 'jobs_' || to_char(from_time AT TIME ZONE 'UTC', 'YYYYMMDD_HH24MI');
 BEGIN
         PERFORM set_config('lock_timeout', '100ms', true);
-        PERFORM pg_advisory_xact_lock(7021958613418);
+        PERFORM pg_advisory_xact_lock(702195862, hashtext(current_schema()));
         IF EXISTS (SELECT 1 FROM aiplat_partitions() p WHERE p.from_id < high AND p.until_id > low) THEN
                 RETURN 'exists';
         END IF;
@@ -127,6 +127,59 @@ EXCEPTION WHEN lock_not_available THEN
         moved := 0;
         outcome := 'busy';
 END $$;
+
+-- One small batch of what no partition takes along: jobs of the default partition that ended before
+-- `keep_since`, keys older than it. The caller repeats it while `n` is `max_rows`.
+CREATE FUNCTION aiplat_delete_ended(keep_since timestamptz, max_rows integer,
+                                    OUT outcome text, OUT n bigint)
+        LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+        DELETE FROM jobs_default WHERE id = ANY (ARRAY(
+                SELECT d.id FROM jobs_default d WHERE d.finished_at < keep_since
+                LIMIT max_rows FOR UPDATE SKIP LOCKED));
+        GET DIAGNOSTICS n = ROW_COUNT;
+        outcome := 'deleted';
+END $$;
+
+CREATE FUNCTION aiplat_delete_keys(keep_since timestamptz, max_rows integer,
+                                   OUT outcome text, OUT n bigint)
+        LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+        DELETE FROM idempotency_keys WHERE key = ANY (ARRAY(
+                SELECT k.key FROM idempotency_keys k WHERE k.created_at < keep_since
+                ORDER BY k.created_at LIMIT max_rows FOR UPDATE SKIP LOCKED));
+        GET DIAGNOSTICS n = ROW_COUNT;
+        outcome := 'deleted';
+END $$;
+
+-- What retention has to do, in order, each with the statement that does it (NULL: nothing). It answers
+-- an outcome and a number. NULL for `keep_jobs` or `keep_keys` keeps them for ever.
+CREATE FUNCTION aiplat_retention_plan(keep_jobs interval, keep_keys interval, width interval)
+        RETURNS TABLE (name text, from_time timestamptz, until_time timestamptz, bytes bigint,
+                       action text, statement text)
+        LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+        SELECT 'new partition', m.from_time, m.until_time, 0::bigint, 'make',
+               format('SELECT %I.aiplat_make_partition(%L, %L), 0::bigint', current_schema(),
+                      m.from_time, m.until_time)
+        FROM aiplat_partitions_to_make(width, 2 * width) m
+        UNION ALL
+        SELECT p.name, aiplat_id_time(p.from_id), aiplat_id_time(p.until_id), p.bytes,
+               CASE WHEN p.until_id <= aiplat_id_floor(now() - keep_jobs) THEN 'drop' ELSE 'kept' END,
+               CASE WHEN p.until_id <= aiplat_id_floor(now() - keep_jobs) THEN
+                    format('SELECT * FROM %I.aiplat_drop_partition(%L, %L)', current_schema(), p.name,
+                           now() - keep_jobs) END
+        FROM aiplat_partitions() p WHERE p.from_id IS NOT NULL
+        UNION ALL
+        SELECT p.name, NULL, NULL, p.bytes, CASE WHEN keep_jobs IS NULL THEN 'kept' ELSE 'delete' END,
+               format('SELECT * FROM %I.aiplat_delete_ended(%L, 1000)', current_schema(),
+                      now() - keep_jobs)
+        FROM aiplat_partitions() p WHERE p.from_id IS NULL
+        UNION ALL
+        SELECT 'idempotency_keys', NULL, NULL, pg_total_relation_size('idempotency_keys'),
+               CASE WHEN keep_keys IS NULL THEN 'kept' ELSE 'delete' END,
+               format('SELECT * FROM %I.aiplat_delete_keys(%L, 1000)', current_schema(),
+                      now() - keep_keys)
+$$;
 
 -- The first, of the week that it is; housekeeping makes the next ones as wide as its setting says.
 SELECT aiplat_make_partition(from_time, until_time)

@@ -70,6 +70,7 @@ CREATE TABLE idempotency_keys (
         fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 16), -- of the request
         created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 
 CREATE TABLE llm_configs (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -563,3 +563,48 @@ Test(sqlite_files, urls_and_folders_are_checked_when_opening, .timeout = 60)
         }
         aip_uv_loop_free(uv);
 }
+
+/* --- retention ----------------------------------------------------------------------------- */
+
+#define N_OLD  700 /* more than one batch */
+#define N_LIVE 5
+
+static void retain_old_jobs(struct store_fixture *f)
+{
+        struct aip_id live[N_LIVE], ended = {{0}}, session = next_id(f);
+        struct aip_retention retention;
+        int64_t n_deleted = 0;
+
+        for (int i = 0; i < N_LIVE; i++)
+                live[i] = job_create(f, "lives", i % 2 ? 3600000 : 0);
+        for (int i = 0; i < N_OLD; i++) {
+                ended = job_create(f, "ends", 0);
+                aip_job *job = job_claim(f, session, ended, LEASE_LONG_MS);
+                cr_assert_eq(job_complete(f, job, "done"), AIP_FINISH_RECORDED);
+                aip_job_free(job);
+        }
+        run_for(f, 50);
+        do {
+                retention = (struct aip_retention){
+                        .keep_jobs_ms = 1, .keep_keys_ms = 1, .partition_ms = 3600000};
+                DO(f, retain, &retention);
+                n_deleted += retention.ret_entries[0].n;
+                free(retention.ret_entries);
+        } while (retention.ret_has_more);
+        cr_assert_eq(n_deleted, N_OLD);
+        for (int i = 0; i < N_LIVE; i++)
+                expect_job(f, live[i], AIP_JOB_QUEUED, 1, 0);
+        struct aip_job_fetch fetch = {.id = ended};
+        DO(f, fetch, &fetch);
+        cr_assert_null(fetch.ret_job);
+}
+
+Test(sqlite_files, retention_deletes_what_has_ended_and_gives_the_room_back, .timeout = 120)
+{
+        struct store_maker maker = files_new();
+
+        store_contract_run(&maker, retain_old_jobs);
+        cr_assert_eq(files_number(&maker, "SELECT count(*) FROM jobs"), N_LIVE);
+        cr_assert_eq(files_number(&maker, "PRAGMA freelist_count"), 0);
+        files_remove(&maker);
+}

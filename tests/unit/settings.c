@@ -52,6 +52,9 @@ Test(settings, defaults)
         cr_assert_eq(v->lease_ms, 10000);
         cr_assert_eq(v->heartbeat_ms, 3000);
         cr_assert_eq(v->migrate, 1);
+        cr_assert_eq(v->retention_h, 720);
+        cr_assert_eq(v->partition_h, 168);
+        cr_assert_eq(v->idempotency_h, 72);
         cr_assert_eq(v->simulate_missing_keys, 1);
         cr_assert_str_eq(v->openai_base_url, "https://api.openai.com/v1");
         cr_assert_str_eq(v->anthropic_base_url, "https://api.anthropic.com");
@@ -309,7 +312,7 @@ Test(settings, every_default_it_names_can_be_set)
                 cr_assert_eq(load("", environment, NULL, &settings, NULL), 0, "%s", assignment);
                 aip_settings_free(settings);
         }
-        cr_assert_eq(n, 20u);
+        cr_assert_eq(n, 23u);
 }
 
 static int load_all(void *user, aip_error **err)
@@ -328,4 +331,22 @@ Test(settings, survives_allocation_failure)
         write_file(path, "A_API_KEY=k\nAIPLAT_CONCURRENCY=\"12\"\n");
         ASSERT_SURVIVES_ALLOC_FAILURE(load_all, path);
         unlink(path);
+}
+
+Test(settings, keys_do_not_outlive_their_jobs)
+{
+        static const struct {
+                const char *overrides[3];
+                int code;
+        } table[] = {
+                {{"AIPLAT_RETENTION_HOURS=24", NULL, NULL}, AIP_EINVAL},
+                {{"AIPLAT_RETENTION_HOURS=24", "AIPLAT_IDEMPOTENCY_HOURS=24", NULL}, 0},
+                {{"AIPLAT_RETENTION_HOURS=24", "AIPLAT_IDEMPOTENCY_HOURS=0", NULL}, AIP_EINVAL},
+                {{"AIPLAT_RETENTION_HOURS=0", "AIPLAT_IDEMPOTENCY_HOURS=0", NULL}, 0},
+        };
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(table); i++) {
+                _cleanup_(aip_settings_free_p) aip_settings *settings = NULL;
+                cr_assert_eq(load("", home, table[i].overrides, &settings, NULL), table[i].code,
+                             "row %zu", i);
+        }
 }

@@ -169,6 +169,33 @@ struct aip_chores {
         int64_t ret_next_ms; /* promote only: until the next delayed job is due; -1: none known */
 };
 
+/*
+ * Retention: what has been kept long enough leaves, and room for what comes is made ahead (where the
+ * store has partitions). Short steps, none of which holds traffic up; one process at a time does it.
+ * Jobs that have not ended stay, whatever their age. Repeating it is harmless.
+ */
+struct aip_retention_entry {
+        char name[64];            /* of a partition, or "idempotency_keys", "jobs" … */
+        int64_t from_us, until_us; /* the times it covers; 0: no such bound */
+        int64_t bytes;            /* with indexes, before; 0: not known */
+        /* "kept", "made", "dropped", "deleted"; "busy": others hold it, later; "crowded": too many jobs
+         * in it have not ended, later. A dry run: "kept", or "make", "drop", "delete": what it would. */
+        char outcome[16];
+        int64_t n; /* rows deleted, or moved out of what was dropped */
+};
+
+struct aip_retention {
+        struct aip_op op;
+        int64_t keep_jobs_ms; /* after their end; 0: for ever */
+        int64_t keep_keys_ms; /* idempotency keys, from their use; 0: for ever */
+        int64_t partition_ms; /* width of the partitions to make; > 0 */
+        int is_dry_run;       /* report only */
+        struct aip_retention_entry *ret_entries; /* array (free()), owned by caller */
+        size_t ret_n;
+        int ret_is_elsewhere; /* another process is at it: nothing was done */
+        int ret_has_more;     /* call again soon */
+};
+
 /* Calls from the store, on the loop thread, never from inside a call to it. Fields may be NULL. Ids
  * are borrowed for the call. They are hints: some may be missing after a lost connection (then
  * `on_connected` comes), some may be repeated. */
@@ -209,6 +236,8 @@ struct aip_job_repository_ops {
         /* Watchers are called until unwatched; first on_connected, as soon as changes are heard. */
         void (*watch)(void *self, struct aip_store_watcher *watcher);
         void (*unwatch)(void *self, struct aip_store_watcher *watcher);
+        /* Optional: NULL keeps everything. Members from here on are there when self_size says so. */
+        void (*retain)(void *self, struct aip_retention *retention);
 };
 
 struct aip_job_repository {

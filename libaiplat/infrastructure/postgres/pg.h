@@ -351,6 +351,7 @@ struct pg_store {
         struct aip_hints hints;
         struct aip_task tell;
         struct pg_migration *migrations;
+        struct pg_retention *retention; /* NULL: none runs */
         struct aip_op *close_op;
         struct aip_task close_task;
 };
@@ -388,5 +389,11 @@ void pg_unwatch(struct pg_store *store, struct aip_store_watcher *watcher);
 /* migrate.c */
 void pg_migrate(struct pg_store *store, struct aip_op *op);
 void pg_migrate_stop_all(struct pg_store *store); /* each ends with AIP_ECANCELLED */
+
+/* ---- retention.c ---- */
+
+/* Starts it; refuses (AIP_ESTATE) while one runs. */
+void pg_retain(struct pg_store *store, struct aip_retention *retention);
+void pg_retain_stop(struct pg_store *store);
 
 #endif

@@ -264,6 +264,18 @@ static void unwatch(void *self, struct aip_store_watcher *watcher)
         pg_unwatch(self, watcher);
 }
 
+static void retain(void *self, struct aip_retention *retention)
+{
+        struct pg_store *store = self;
+        aip_error *error = NULL;
+        if (store->close_op)
+                refuse(store, &retention->op, AIP_ECANCELLED, "the store was closed");
+        else if (aip_store_check_retention(retention, &error) < 0)
+                aip_op_finish(store->loop, &retention->op, error);
+        else
+                pg_retain(store, retention);
+}
+
 /* ---- the catalog repository ---- */
 
 static void load(void *self, struct aip_catalog_load *load)
@@ -338,6 +350,7 @@ static void cancel_everything(struct pg_store *store)
         for (int lane = 0; lane < PG_N_LANES; lane++)
                 cancel_batches(store, &store->lanes[lane].in_flight, why);
         pg_migrate_stop_all(store);
+        pg_retain_stop(store);
 }
 
 static void free_strings(char **strings)
@@ -463,6 +476,7 @@ static const struct aip_job_repository_ops job_ops = {
         .ping = ping,
         .watch = watch,
         .unwatch = unwatch,
+        .retain = retain,
 };
 
 static const struct aip_catalog_repository_ops catalog_ops = {

@@ -101,6 +101,13 @@ static const char *const texts[SQL_COUNT] = {
                              "ORDER BY touched_at, id LIMIT ?2",
         [SQL_OUTBOX_TOUCH] = "UPDATE outbox SET touched_at = ?2 WHERE id = ?1",
         [SQL_OUTBOX_DELETE] = "DELETE FROM outbox WHERE id = ?1",
+        /* ?1: before then; ?2: at most; ?3: the lowest id of that time */
+        [SQL_JOBS_OLD] = "SELECT count(*), ?2 FROM jobs WHERE id < ?3 AND finished_at < ?1",
+        [SQL_JOBS_EXPIRE] = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE id < ?3 "
+                            "AND finished_at < ?1 ORDER BY id LIMIT ?2)",
+        [SQL_KEYS_OLD] = "SELECT count(*), ?2 FROM idempotency_keys WHERE created_at < ?1",
+        [SQL_KEYS_EXPIRE] = "DELETE FROM idempotency_keys WHERE key IN (SELECT key FROM "
+                            "idempotency_keys WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
         [SQL_REVISION] = "SELECT revision FROM catalog_revision",
         [SQL_CONFIGS] = "SELECT " CONFIG_COLUMNS "FROM llm_configs ORDER BY name",
         [SQL_CONFIG_FETCH] = "SELECT " CONFIG_COLUMNS "FROM llm_configs WHERE name = ?1",
@@ -167,6 +174,7 @@ int aip_sqlite_error(struct sqlite_db *db, int rc, aip_error **err)
 static int set_pragmas(struct sqlite_db *db)
 {
         int rc = sqlite3_exec(db->handle,
+                              "PRAGMA auto_vacuum = INCREMENTAL; " /* before the first table */
                               "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
                               "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
                               NULL, NULL, NULL);

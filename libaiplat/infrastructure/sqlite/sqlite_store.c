@@ -324,6 +324,14 @@ static void sweep(void *self, struct aip_chores *chores)
         submit_chores(self, chores, &aip_sqlite_sweep);
 }
 
+static void retain(void *self, struct aip_retention *retention)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_retention(retention, &err);
+        submit(self, &retention->op, &aip_sqlite_retain, NULL, err);
+}
+
 static void forget(void *self, struct aip_op *op, const int64_t *outbox_ids, size_t n)
 {
         struct sqlite_request details = {.outbox_ids = outbox_ids, .n_outbox_ids = n};
@@ -569,6 +577,7 @@ static const struct aip_job_repository_ops job_ops = {
         .ping = ping,
         .watch = watch,
         .unwatch = unwatch,
+        .retain = retain,
 };
 
 static const struct aip_catalog_repository_ops catalog_ops = {

@@ -74,6 +74,10 @@ enum sqlite_sql {
         SQL_TEMPLATE_INSERT,
         SQL_TEMPLATE_UPDATE,
         SQL_TEMPLATE_DELETE,
+        SQL_JOBS_OLD,
+        SQL_JOBS_EXPIRE,
+        SQL_KEYS_OLD,
+        SQL_KEYS_EXPIRE,
         SQL_COUNT
 };
 
@@ -225,7 +229,7 @@ extern const struct sqlite_call aip_sqlite_heartbeat, aip_sqlite_release, aip_sq
 extern const struct sqlite_call aip_sqlite_promote, aip_sqlite_sweep, aip_sqlite_forget;
 extern const struct sqlite_call aip_sqlite_load, aip_sqlite_revision, aip_sqlite_put_config,
         aip_sqlite_delete_config, aip_sqlite_put_template, aip_sqlite_delete_template;
-extern const struct sqlite_call aip_sqlite_migrate, aip_sqlite_ping;
+extern const struct sqlite_call aip_sqlite_migrate, aip_sqlite_ping, aip_sqlite_retain;
 /* sqlite_sessions.c: makes or renews it; AIP_ESTATE when it was lost. */
 int aip_sqlite_session_renew(struct sqlite_db *db, const struct aip_id *session, int64_t lease_ms,
                              aip_error **err);

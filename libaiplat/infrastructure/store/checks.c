@@ -76,3 +76,13 @@ int aip_store_check_chores(const struct aip_chores *chores, aip_error **err)
                         "housekeeping: limit must be positive, min_age_ms not negative");
         return 0;
 }
+
+int aip_store_check_retention(const struct aip_retention *retention, aip_error **err)
+{
+        if (retention->keep_jobs_ms < 0 || retention->keep_keys_ms < 0 ||
+            retention->partition_ms < INT64_C(60000))
+                return aip_error_set(err, AIP_EINVAL,
+                                     "retention: times are not negative, and partitions at least a "
+                                     "minute wide");
+        return 0;
+}
