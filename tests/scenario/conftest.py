@@ -25,7 +25,7 @@ import api as http_api  # noqa: E402
 import programs  # noqa: E402
 import servers as server_kinds  # noqa: E402
 
-pytest.register_assert_rewrite("checker")
+pytest.register_assert_rewrite("promises")
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _redis_databases = itertools.count(1)

@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-import checker
 import load
+import promises
 import pytest
 
 LEASE = {"AIPLAT_LEASE_MS": 4000, "AIPLAT_HEARTBEAT_MS": 1000, "LOG_LEVEL": "info"}
@@ -40,11 +40,11 @@ def run(site, folder, jobs, *disturbances):
         posting = load.Load(site.api.url, jobs, 64, log, {"config_name": "load"})
         await asyncio.gather(posting.run(), disturb(posting))
     with site.listen() as connection:
-        events = checker.Events(connection)
+        events = promises.Events(connection)
         asyncio.run(both())
-        checker.wait_for_end(site, 30 + jobs / 100)
+        promises.wait_for_end(site, 30 + jobs / 100)
         events.drain()
-    promised = checker.check_jobs(site, load.read_log(log))
+    promised = promises.check_jobs(site, load.read_log(log))
     assert len(promised) == jobs
     return promised, events
 
@@ -52,7 +52,7 @@ def run(site, folder, jobs, *disturbances):
 def test_nothing_disturbs(served, folder, size):
     start(served)
     promised, events = run(served, folder, size)
-    checker.check_events(events, promised)
+    promises.check_events(events, promised)
 
 
 def test_a_worker_and_then_the_gateway_are_killed(served, folder, size):
@@ -64,14 +64,14 @@ def test_a_worker_and_then_the_gateway_are_killed(served, folder, size):
         served.gateway(port=gateway.port, **LEASE)
     promised, events = run(served, folder, size, (0.3, doomed.kill9),
                            (0.4, lambda: served.worker(**LEASE)), (0.6, restart_gateway))
-    checker.check_events(events, promised)
+    promises.check_events(events, promised)
 
 
 def test_postgres_is_killed_and_started_again(served, folder, size):
     start(served)
     promised, events = run(served, folder, size, (0.4, lambda: served.postgres.kill9()),
                            (0.4, lambda: served.postgres.start()))
-    checker.check_events(events, promised)
+    promises.check_events(events, promised)
 
 
 def test_rabbitmq_is_killed_and_started_again(served, folder, size):
@@ -89,15 +89,15 @@ def test_rabbitmq_is_killed_and_started_again(served, folder, size):
             await asyncio.to_thread(served.rabbitmq.start)
         await asyncio.gather(posting.run(), disturb())
     asyncio.run(both())
-    checker.wait_for_end(served, 60 + size / 100)
-    assert len(checker.check_jobs(served, load.read_log(log))) == size
+    promises.wait_for_end(served, 60 + size / 100)
+    assert len(promises.check_jobs(served, load.read_log(log))) == size
 
 
 def test_redis_is_killed(served, folder, size):
     start(served)
     promised, events = run(served, folder, size, (0.3, lambda: served.redis.kill9()),
                            (0.6, lambda: served.redis.start()))
-    checker.check_events(events, promised)
+    promises.check_events(events, promised)
 
 
 def test_a_worker_is_frozen_past_its_lease_and_thawed(served, folder, size):
@@ -107,4 +107,4 @@ def test_a_worker_is_frozen_past_its_lease_and_thawed(served, folder, size):
         time.sleep(6)
         frozen.thaw()
     promised, events = run(served, folder, size, (0.3, frozen.freeze), (0.5, thaw_late))
-    checker.check_events(events, promised)
+    promises.check_events(events, promised)

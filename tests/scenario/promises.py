@@ -1,4 +1,4 @@
-"""Checks the delivery promises from outside: the client's log against the store and the broker.
+"""The delivery promises, checked from outside: the client's log against the store and the broker.
 
 Called by test_delivery.py after a run of load.py.  It knows the promises (every accepted job ends
 COMPLETED, with its own answer, once; nothing else was made; nothing is left over) and reads

@@ -1,6 +1,6 @@
 """The checker notices each broken promise: a checker that never complains proves nothing."""
 
-import checker
+import promises
 import pytest
 
 ANSWERS = [{"job_id": f"id-{n}", "key": f"k-{n}", "prompt": f"prompt {n}"} for n in range(3)]
@@ -32,9 +32,9 @@ COMPLETED = {f"id-{n}": {("job.completed", f"e-{n}")} for n in range(3)}
 
 
 def test_kept_promises_pass():
-    checker.wait_for_end(FakeSite(), 0)
-    promised = checker.check_jobs(FakeSite(), ANSWERS)
-    checker.check_events(FakeEvents(COMPLETED), promised)
+    promises.wait_for_end(FakeSite(), 0)
+    promised = promises.check_jobs(FakeSite(), ANSWERS)
+    promises.check_events(FakeEvents(COMPLETED), promised)
 
 
 @pytest.mark.parametrize("rows", [
@@ -45,21 +45,21 @@ def test_kept_promises_pass():
     ids=["lost", "invented", "failed", "another's prompt", "another's answer"])
 def test_broken_promises_of_the_store(rows):
     with pytest.raises(AssertionError):
-        checker.check_jobs(FakeSite(rows), ANSWERS)
+        promises.check_jobs(FakeSite(rows), ANSWERS)
 
 
 def test_two_jobs_for_one_key():
     twice = [*ANSWERS, {"job_id": "id-9", "key": "k-0", "prompt": "prompt 0"}]
     rows = [*ROWS, ["id-9", "COMPLETED", "prompt 0", "echo of prompt 0"]]
     with pytest.raises(AssertionError):
-        checker.check_jobs(FakeSite(rows), twice)
+        promises.check_jobs(FakeSite(rows), twice)
 
 
 @pytest.mark.parametrize("site", [FakeSite(outbox="1"), FakeSite(queue=1),
                                   FakeSite(open_jobs=[["QUEUED", "1"]])])
 def test_leftovers(site):
     with pytest.raises(AssertionError):
-        checker.wait_for_end(site, 0)
+        promises.wait_for_end(site, 0)
 
 
 @pytest.mark.parametrize("final, created", [
@@ -71,4 +71,4 @@ def test_leftovers(site):
 def test_broken_promises_of_the_events(final, created):
     promised = {answer["job_id"]: answer for answer in ANSWERS}
     with pytest.raises(AssertionError):
-        checker.check_events(FakeEvents(final, created), promised)
+        promises.check_events(FakeEvents(final, created), promised)
