@@ -524,12 +524,12 @@ def memory_is_not_given_back(h):
 
 @breaks("resources")
 def descriptors_leak(h):
-    at_the_end(h, fds=40)
+    at_the_end(h, fds=300)
 
 
 @breaks("resources")
 def descriptors_leak_in_a_process_that_was_restarted(h):
-    at_the_end(h, fds=40, process="worker-2")
+    at_the_end(h, fds=300, process="worker-2")
     for sample in list(h.resources):
         if sample["t"] >= BEGIN + 100 and sample["process"] == "worker-2":
             h.resources.append({**sample, "process": "worker-1", "fds": 30})

@@ -4,13 +4,14 @@ import statistics
 
 # How much above its level a process may be when all is quiet again.
 #
-# Descriptors: a kept connection to the model server may be idle at one time and gone at the other,
-# and so may PostgreSQL's lanes, which are opened when they are needed (up to 8 in all).
+# Descriptors: PostgreSQL's lanes are opened when they are needed (up to 8 in all). A worker also keeps
+# idle connections to the model server for its next calls, as many as calls were open at once: up to
+# its concurrency (256), reached while it catches up after an outage.
 # Threads: resolvers of host names come and go (up to 2).
 # Memory: the allocator keeps what a burst needed, so it is compared with a process that has been
 # through a burst (the warm-up), and may have met a greater one since: half as much again, and 16 MB for
 # the bounded queues (20,000 operations of some 500 bytes), which an outage fills and nothing else.
-MORE_FDS = 8
+MORE_FDS = {"gateway": 8, "worker": 8 + 256}
 MORE_THREADS = 3
 MORE_KB, MORE_KB_FACTOR = 16384, 1.5
 # While all is quiet nothing grows; 2 MB is what the allocator and chores move by.
@@ -63,7 +64,8 @@ def mean(samples, field):
 
 
 def compare(report, process, level, samples):
-    for field, allowed in (("fds", mean(level, "fds") + MORE_FDS),
+    more_fds = MORE_FDS.get(process.rsplit("-", 1)[0], min(MORE_FDS.values()))
+    for field, allowed in (("fds", mean(level, "fds") + more_fds),
                            ("threads", mean(level, "threads") + MORE_THREADS),
                            ("rss_kb", mean(level, "rss_kb") * MORE_KB_FACTOR + MORE_KB)):
         now = mean(samples, field)
