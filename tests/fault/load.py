@@ -24,6 +24,7 @@ import time
 import urllib.parse
 
 MOST_CLIENTS = 600
+BURST_CLIENTS = 40
 PROBES_A_SECOND = 4  # at each gateway
 PATIENCE = 90.0      # seconds after which a client no longer tries to have its job accepted
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
@@ -224,7 +225,8 @@ class Client:
 class Load:
     """All clients, and the log they share."""
 
-    def __init__(self, gateways, rate, seed, path):
+    def __init__(self, gateways, rate, seed, path, first=0):
+        self.first = first
         self.gateways = gateways
         self.size = len(gateways)
         self.rate = rate
@@ -284,6 +286,17 @@ class Load:
             self.start(Client(self, f"probe-{gateway}.{number % 256}").probe(job, gateway))
             await asyncio.sleep(1 / PROBES_A_SECOND)
 
+    async def burst(self, jobs):
+        """So many long jobs at once that every place in every worker is taken."""
+        async def some(client, numbers):
+            for number in numbers:
+                job = self.job(f"b{number}", ((1, "burst", "[[slow 4000]]", {}),))
+                await client.submit(job, random.Random(number))
+            client.connections.close()
+        await asyncio.gather(*(
+            some(Client(self, f"burst-{first}"), range(first, jobs, BURST_CLIENTS))
+            for first in range(BURST_CLIENTS)))
+
     async def flush(self):
         while True:
             await asyncio.sleep(1.0)
@@ -294,6 +307,8 @@ class Load:
         await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
         flushing = asyncio.create_task(self.flush())
+        if self.first:
+            self.start(self.burst(self.first))
         sources = [asyncio.create_task(self.clients())]
         sources += [asyncio.create_task(self.probes(number)) for number in range(self.size)]
         print("running", flush=True)
@@ -312,9 +327,10 @@ def main():
     parser.add_argument("gateways", nargs="+", help="base URLs")
     parser.add_argument("--rate", type=float, default=60.0, help="jobs a second")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--burst", type=int, default=0, help="long jobs to begin with")
     parser.add_argument("--log", default="clients.jsonl")
     args = parser.parse_args()
-    asyncio.run(Load(args.gateways, args.rate, args.seed, args.log).main())
+    asyncio.run(Load(args.gateways, args.rate, args.seed, args.log, args.burst).main())
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ import schedule  # noqa: E402
 import servers  # noqa: E402
 import stage as stages  # noqa: E402
 
+BURST = 900              # jobs of the warm-up, above the concurrency of all workers together: each
+                         # then has as many connections to the models as it keeps, as after an outage
 WARM_UP, BASELINE = 5.0, 3.0  # seconds: of load, then of none, before the run
 QUIET = 13.0             # seconds that everything is left alone at the end
 COOL_DOWN = 8.0          # of load after the last fault, in the long form
@@ -153,7 +155,7 @@ class Run:
     def warm_up(self):
         """Load that every process has its share of, then none: what is then held is the level to
         which everything must come back."""
-        self.stage.start_load(self.args.rate, 0)
+        self.stage.start_load(self.args.rate, 0, BURST)
         self.supervise_for(WARM_UP)
         self.end_load()
         self.become_quiet()

@@ -183,10 +183,11 @@ class Stage:
                                   self.folder / "events.jsonl")
         assert self.events.stdout.readline()
 
-    def start_load(self, rate, seed):
+    def start_load(self, rate, seed, burst=0):
+        """Returns once it runs; with a burst, it begins with so many long jobs at once."""
         urls = [f"http://127.0.0.1:{self.link_ports[f'clients>{name}']}" for name in GATEWAYS]
-        self.load = self.helper("load.py", "--rate", rate, "--seed", seed, "--log",
-                                self.folder / "clients.jsonl", *urls)
+        self.load = self.helper("load.py", "--rate", rate, "--seed", seed, "--burst",
+                                burst, "--log", self.folder / "clients.jsonl", *urls)
         assert self.load.stdout.readline()
 
     def stop_load(self, timeout=150.0):
