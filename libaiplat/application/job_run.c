@@ -48,6 +48,7 @@ void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing
         ports->relay = o->relay;
         ports->llms = o->llms;
         ports->log_timer.fire = log_second_over;
+        aip_fair_share_init(&ports->shares);
         ports->job_timeout_ms = o->job_timeout_ms > 0 ? o->job_timeout_ms : JOB_TIMEOUT_MS;
 }
 
@@ -75,6 +76,7 @@ static void run_end(struct aip_job_run *run)
         /* A job that was taken away and claimed again has a newer run under its id. */
         if (aip_hash_map_get_id(&run->ports->runs, &run->fence.job_id) == run)
                 aip_hash_map_remove_id(&run->ports->runs, &run->fence.job_id);
+        aip_fair_share_leave(&run->ports->shares, AIP_TAKE(run->slot));
         run->ports->n_recording -= run->is_recording ? 1 : 0;
         run->is_recording = 0;
         run->ended(run->user, run);
@@ -223,6 +225,7 @@ static void conclude(struct aip_job_run *run, const aip_value *state, aip_error 
                 run_end(run);
                 return;
         }
+        aip_fair_share_leave(&run->ports->shares, AIP_TAKE(run->slot));
         run->is_recording = 1;
         run->ports->n_recording++;
         aip_defer(run->ports->loop, run->ports->slot_free);

@@ -5,6 +5,7 @@
 #ifndef AIPLAT_APPLICATION_JOB_RUN_H
 #define AIPLAT_APPLICATION_JOB_RUN_H
 
+#include "fair_share.h"
 #include <aiplat/graph_run.h>
 #include <aiplat/processing_service.h>
 
@@ -25,6 +26,7 @@ struct aip_run_ports {
         int64_t job_timeout_ms;
         aip_graph *assistant;
         struct aip_hash_map runs;   /* by job id */
+        struct aip_fair_share shares; /* of the slots, by configuration */
         size_t n_recording;         /* runs whose outcome is known and not recorded yet */
         struct aip_task *slot_free; /* deferred when a run has come so far */
         /* Lines of completed jobs: so many in a second, the others are counted. */
@@ -63,6 +65,7 @@ struct aip_job_run {
         const char *trace_id; /* NULL: none */
         struct aip_agent_context agent;
         struct aip_graph_run graph_run;
+        struct aip_slot_holder *slot; /* its configuration's; NULL once the outcome is known */
         int is_recording;
         int is_in_graph;
 

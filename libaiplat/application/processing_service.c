@@ -15,6 +15,12 @@
  *
  * A slot is taken from the claim until the outcome is known. While outcomes are being recorded, the
  * next jobs are claimed and run, so that store and worker do not wait for each other.
+ *
+ * Messages do not say whose configuration a job is of, so a long backlog of one would keep all others
+ * waiting behind it. Therefore one configuration gets no more than its share of the slots, and a worker
+ * that can take no message for want of slots looks into the store, again and again, for due jobs of
+ * configurations that hold less than an equal part. While there are such jobs, slots that become
+ * free are theirs. Their messages, when they come, find nothing to claim.
  */
 #include <aiplat/processing_service.h>
 
@@ -31,6 +37,8 @@
 #define HEARTBEAT_MS   3000
 #define CLAIM_RETRY_MS 500
 #define IDLE_LOOK_MS   1000 /* between looks into the store while idle */
+#define FAIR_LOOK_MS   250  /* between looks for other configurations' jobs while slots are short */
+#define CONFIG_SHARE   95   /* percent of the slots that one configuration may hold */
 #define OVERDUE_MS     5000 /* with a broker at hand, a due job is given so long to come by message */
 /* How long the store may take. Short of the lease, and such that a worker whose store is away still
  * leaves within seconds. */
@@ -47,6 +55,7 @@ struct claim {
         size_t n;     /* messages */
         size_t slots; /* taken for it */
         int is_sent;
+        int is_fair; /* a look for jobs of other configurations */
 };
 
 struct aip_processing_service {
@@ -57,6 +66,7 @@ struct aip_processing_service {
         struct aip_run_ports ports;
         int64_t lease_ms, heartbeat_ms;
         uint32_t concurrency;
+        uint32_t share; /* slots that one configuration may hold */
 
         struct aip_id_source ids;
         struct aip_id session;
@@ -76,6 +86,10 @@ struct aip_processing_service {
         int is_waiting_for_catalog;
         struct aip_task pump_task;
         struct aip_timer look_timer;
+        struct aip_timer fair_timer;
+        int is_fair_due;       /* the next slots are for others than these: */
+        struct aip_str *full;  /* they held an equal part when slots became short */
+        size_t n_full;
 
         /* jobs in flight */
         struct aip_list runs;
@@ -109,6 +123,14 @@ static uint32_t free_slots(const struct aip_processing_service *s)
         if (s->ports.n_recording >= RECORDING_MAX)
                 return 0;
         return n_taken < s->concurrency ? s->concurrency - (uint32_t)n_taken : 0;
+}
+
+/* As much as may be claimed without knowing whose configuration it is. */
+static uint32_t open_slots(const struct aip_processing_service *s)
+{
+        size_t n_taken = aip_fair_share_most(&s->ports.shares) + s->n_claim_slots;
+
+        return n_taken < s->share ? AIP_MIN(free_slots(s), s->share - (uint32_t)n_taken) : 0;
 }
 
 static struct claim *free_claim(struct aip_processing_service *s)
@@ -180,6 +202,7 @@ static void start_run(struct aip_processing_service *s, aip_job *job,
                 return;
         }
         run->catalog_revision = catalog_revision;
+        run->slot = aip_fair_share_enter(&s->ports.shares, aip_job_fields(job)->config_name);
         aip_list_append(&s->runs, &run->link);
         s->n_running++;
         aip_job_run_start(run);
@@ -213,6 +236,43 @@ static void put_back(struct aip_processing_service *s, const struct claim *claim
         }
 }
 
+static void note_full(struct aip_processing_service *s)
+{
+        aip_free(AIP_TAKE(s->full));
+        s->n_full = aip_fair_share_full(&s->ports.shares, s->concurrency, &s->full);
+}
+
+/* While no message can be taken there may be others' jobs behind it. */
+static void watch_fairness(struct aip_processing_service *s)
+{
+        if (open_slots(s) == 0 && s->n_claims == 0 && !s->is_fair_due && !s->closing &&
+            !s->fair_timer.is_armed)
+                aip_timer_set(s->loop, &s->fair_timer, FAIR_LOOK_MS);
+}
+
+static void fair_look_due(struct aip_timer *timer)
+{
+        struct aip_processing_service *s =
+                AIP_CONTAINER_OF(timer, struct aip_processing_service, fair_timer);
+
+        if (s->closing || open_slots(s) > 0)
+                return;
+        note_full(s);
+        s->is_fair_due = 1;
+        aip_defer(s->loop, &s->pump_task);
+}
+
+/* It found as much as was wanted: the next free slots are for these jobs, too. Who has to stand back is
+ * judged anew only when all slots are taken again, not while some happen to be free. */
+static void fair_look_over(struct aip_processing_service *s, const struct aip_job_claim *look,
+                           int has_failed)
+{
+        s->is_fair_due = !has_failed && look->ret_n == look->limit;
+        if (s->is_fair_due && free_slots(s) == 0)
+                note_full(s);
+        aip_defer(s->loop, &s->pump_task);
+}
+
 /* What a look into the store has told. */
 static int take_look(struct aip_processing_service *s, const struct aip_job_claim *look)
 {
@@ -242,7 +302,8 @@ static void claim_done(struct aip_op *op)
         s->n_claims--;
         s->n_claim_slots -= claim->slots;
         if (!err) {
-                int has_more = claim->op.n_ids == 0 && take_look(s, &claim->op);
+                int has_more =
+                        claim->op.n_ids == 0 && !claim->is_fair && take_look(s, &claim->op);
 
                 take_claimed(s, claim);
                 if (s->n_waiting > 0 || has_more)
@@ -250,13 +311,16 @@ static void claim_done(struct aip_op *op)
         } else {
                 claim_failed(s, claim, err);
         }
+        if (claim->is_fair)
+                fair_look_over(s, &claim->op, err != NULL);
+        watch_fairness(s);
         if (!s->closing && s->n_claims == 0)
                 aip_timer_set(s->loop, &s->look_timer, err ? CLAIM_RETRY_MS : IDLE_LOOK_MS);
         go_on_closing(s);
 }
 
 static void send_claim(struct aip_processing_service *s, struct claim *claim, size_t n_ids,
-                       int64_t min_due_ms)
+                       int64_t min_due_ms, uint32_t limit)
 {
         struct aip_job_claim *op = &claim->op;
 
@@ -268,7 +332,11 @@ static void send_claim(struct aip_processing_service *s, struct claim *claim, si
         op->ids = claim->ids;
         op->n_ids = n_ids;
         op->min_due_ms = min_due_ms;
-        op->limit = AIP_MIN(free_slots(s), (uint32_t)AIP_STORE_BATCH_MAX);
+        op->limit = AIP_MIN(limit, (uint32_t)AIP_STORE_BATCH_MAX);
+        if (claim->is_fair) {
+                op->without_configs = s->full;
+                op->n_without_configs = s->n_full;
+        }
         claim->n = n_ids;
         claim->slots = n_ids > 0 ? n_ids : op->limit;
         claim->is_sent = 1;
@@ -284,7 +352,20 @@ static void claim_from_store(struct aip_processing_service *s)
 {
         int is_connected = s->queue.ops->is_connected(s->queue.self);
 
-        send_claim(s, free_claim(s), 0, s->has_looked && is_connected ? OVERDUE_MS : 0);
+        struct claim *claim = free_claim(s);
+
+        claim->is_fair = 0;
+        send_claim(s, claim, 0, s->has_looked && is_connected ? OVERDUE_MS : 0, open_slots(s));
+}
+
+/* Those that are not left out hold less than a half: together with that it stays within the share. */
+static void claim_fairly(struct aip_processing_service *s)
+{
+        struct claim *claim = free_claim(s);
+        uint32_t limit = s->share > s->concurrency / 2 ? s->share - s->concurrency / 2 : 1;
+
+        claim->is_fair = 1;
+        send_claim(s, claim, 0, 0, AIP_MIN(free_slots(s), limit));
 }
 
 static void claim_waiting(struct aip_processing_service *s, size_t n)
@@ -297,7 +378,8 @@ static void claim_waiting(struct aip_processing_service *s, size_t n)
                 s->first_waiting = (s->first_waiting + 1) % s->prefetch;
         }
         s->n_waiting -= n;
-        send_claim(s, claim, n, 0);
+        claim->is_fair = 0;
+        send_claim(s, claim, n, 0, (uint32_t)n);
 }
 
 /* Claim what messages announce, as much as there are slots; without messages, what the store had more
@@ -307,8 +389,13 @@ static void pump(struct aip_task *task)
         struct aip_processing_service *s =
                 AIP_CONTAINER_OF(task, struct aip_processing_service, pump_task);
 
+        if (s->is_fair_due && !s->closing) {
+                if (s->n_claims == 0 && free_slots(s) > 0)
+                        claim_fairly(s);
+                return;
+        }
         while (s->n_claims < CLAIMS_MAX && !s->closing) {
-                size_t n = AIP_MIN((size_t)free_slots(s), s->n_waiting);
+                size_t n = AIP_MIN((size_t)open_slots(s), s->n_waiting);
 
                 n = AIP_MIN(n, (size_t)AIP_STORE_BATCH_MAX);
                 if (n == 0 || (s->n_claims > 0 && n < LARGE_CLAIM))
@@ -316,8 +403,9 @@ static void pump(struct aip_task *task)
                 claim_waiting(s, n);
         }
         if (s->n_claims == 0 && !s->closing && s->has_more && s->n_waiting == 0 &&
-            free_slots(s) > 0)
+            open_slots(s) > 0)
                 claim_from_store(s);
+        watch_fairness(s);
 }
 
 /* Nothing has come by message for a while. */
@@ -328,11 +416,11 @@ static void look(struct aip_timer *timer)
 
         if (s->n_claims > 0 || s->closing)
                 return;
-        if (s->n_waiting == 0 && free_slots(s) > 0) {
+        if (s->n_waiting == 0 && open_slots(s) > 0 && !s->is_fair_due) {
                 claim_from_store(s);
                 return;
         }
-        if (s->n_waiting > 0)
+        if (s->n_waiting > 0 || s->is_fair_due)
                 aip_defer(s->loop, &s->pump_task);
         aip_timer_set(s->loop, &s->look_timer, IDLE_LOOK_MS);
 }
@@ -540,6 +628,7 @@ static void service_free(struct aip_processing_service *s)
                 aip_free(s->claims[i].ids);
         }
         aip_free(s->unknown);
+        aip_free(s->full);
         aip_free(s);
 }
 
@@ -570,6 +659,7 @@ void aip_processing_service_close(aip_processing_service *s, struct aip_op *op)
         s->queue.ops->stop_consuming(s->queue.self, &s->consumer);
         s->n_waiting = 0;
         aip_timer_clear(s->loop, &s->look_timer);
+        aip_timer_clear(s->loop, &s->fair_timer);
         aip_timer_set(s->loop, &s->drain_timer,
                       AIP_MAX(op->deadline_ms - aip_now_ms(s->loop), (int64_t)0));
         go_on_closing(s);
@@ -621,6 +711,7 @@ static void take_options(struct aip_processing_service *s,
         s->jobs = o->jobs;
         s->queue = o->queue;
         s->concurrency = o->concurrency ? o->concurrency : CONCURRENCY;
+        s->share = s->concurrency - s->concurrency * (100 - CONFIG_SHARE) / 100;
         s->lease_ms = o->lease_ms ? o->lease_ms : LEASE_MS;
         s->heartbeat_ms = o->heartbeat_ms ? o->heartbeat_ms : HEARTBEAT_MS;
         /* Enough that the next claim is full while those in flight commit. */
@@ -656,6 +747,7 @@ int aip_processing_service_new(const struct aip_processing_service_options *o,
         aip_list_init(&s->runs);
         s->pump_task.run = pump;
         s->look_timer.fire = look;
+        s->fair_timer.fire = fair_look_due;
         s->heartbeat_timer.fire = beat;
         s->drain_timer.fire = drain_over;
         s->watcher.on_jobs_cancelled = jobs_cancelled;

@@ -108,6 +108,63 @@ Test(processing_service, no_more_at_once_than_it_may)
         cr_expect_lt(now_ms(&one), 8000, "five rounds of a second");
 }
 
+/* ── one configuration's backlog, and the others ─────────────────────────────────────────────── */
+
+Test(processing_service, free_slots_go_to_others_before_a_backlog)
+{
+        struct aip_id late[3];
+
+        for (int i = 0; i < 100; i++)
+                submit(&one, submit_of("p", "slow"));
+        pass_ms(&one, 2500);
+        cr_expect_eq(running(), 4u);
+        for (int i = 0; i < 3; i++)
+                late[i] = submit(&one, submit_of("p", "fast"));
+        pass_ms(&one, 2000);
+        for (int i = 0; i < 3; i++)
+                expect_status(&one, &late[i], AIP_JOB_COMPLETED);
+        pass_ms(&one, 25000);
+        cr_expect_eq(broker_events(&one.broker, "job.completed"), 103u);
+}
+
+Test(processing_service, one_slot_is_shared_in_turn, .init = NULL)
+{
+        struct node_options o = options();
+        struct aip_id late[3];
+
+        o.concurrency = 1;
+        one_node_open(&one, o);
+        for (int i = 0; i < 20; i++)
+                submit(&one, submit_of("p", "slow"));
+        pass_ms(&one, 1500);
+        for (int i = 0; i < 3; i++)
+                late[i] = submit(&one, submit_of("p", "fast"));
+        pass_ms(&one, 5000);
+        for (int i = 0; i < 3; i++)
+                expect_status(&one, &late[i], AIP_JOB_COMPLETED);
+        pass_ms(&one, 25000);
+        cr_expect_eq(broker_events(&one.broker, "job.completed"), 23u);
+}
+
+Test(processing_service, some_slots_are_never_one_configurations, .init = NULL)
+{
+        struct node_options o = options();
+        struct aip_id late;
+
+        o.concurrency = 100;
+        one_node_open(&one, o);
+        put_config(&one, "hours", "simulated,echo,latency=30000", 1);
+        pass_ms(&one, 10);
+        for (int i = 0; i < 300; i++)
+                submit(&one, submit_of("p", "hours"));
+        pass_ms(&one, 7000);
+        cr_expect_eq(running(), 95u);
+        late = submit(&one, submit_of("p", "fast"));
+        pass_ms(&one, 400);
+        expect_status(&one, &late, AIP_JOB_COMPLETED);
+        cr_expect_eq(running(), 95u);
+}
+
 /* ── failures ────────────────────────────────────────────────────────────────────────────────── */
 
 Test(processing_service, retries_later_and_later)
