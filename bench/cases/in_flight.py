@@ -25,15 +25,18 @@ def ours(context, result, n):
         clock = we.cpu()
         began = time.monotonic()
         worker = we.worker(AIPLAT_CONCURRENCY=CALLS)
-        # Two delays after its start all calls must be open, or this measures something else.
+        # A worker that is nowhere near it by now never will be, and would take many minutes.
         time.sleep(2 * DELAY_MS / 1000)
-        if (most := models.stats()["most_open"]) < CALLS * 0.9:
+        if (most := models.stats()["most_open"]) < CALLS * 0.5:
             raise BenchError(f"{most} calls at once after {2 * DELAY_MS / 1000:.0f} s, not {CALLS:,}")
         we.wait_ended(60, pause=0.05)
         seconds = time.monotonic() - began
         cpu = {**clock.stop(), "worker": cpu_seconds(worker.pid)}
         we.must_count("COMPLETED", n)
         stats = models.stats()
+        if stats["most_open"] < CALLS * 0.99:  # then this has measured something else
+            raise BenchError(f"{stats['most_open']:,} calls at once at most, not {CALLS:,}: "
+                             f"{n / seconds:,.0f} jobs/s, {we.resident_mb(worker, 'VmHWM'):.0f} MB")
         if stats["requests"] != n or stats["dropped"]:
             raise BenchError(f"{stats['requests']} calls, {stats['dropped']} broken off, for {n} jobs")
         result.add(OURS, rate=n / seconds, memory=we.resident_mb(worker, "VmHWM"),
@@ -45,7 +48,7 @@ def ours(context, result, n):
 
 def run(context):
     result = context.result("in-flight", WORK, TARGET, METRICS)
-    n = 20000 if context.quick else 60000
+    n = 30000 if context.quick else 60000
     context.interleave([(OURS, lambda: ours(context, result, n))])
     result.fact(f"{n:,} jobs; with {CALLS:,} at once and 2 s each, {n / (n / CALLS * 2):,.0f} jobs/s "
                 "is all there could be.")
