@@ -127,7 +127,10 @@ Test(processing_service, free_slots_go_to_others_before_a_backlog)
         cr_expect_eq(broker_events(&one.broker, "job.completed"), 103u);
 }
 
-Test(processing_service, one_slot_is_shared_in_turn, .init = NULL)
+/* Each opens a worker with slots of its own number. */
+TestSuite(processing_service_slots, .fini = close_worker);
+
+Test(processing_service_slots, one_slot_is_shared_in_turn)
 {
         struct node_options o = options();
         struct aip_id late[3];
@@ -146,7 +149,7 @@ Test(processing_service, one_slot_is_shared_in_turn, .init = NULL)
         cr_expect_eq(broker_events(&one.broker, "job.completed"), 23u);
 }
 
-Test(processing_service, some_slots_are_never_one_configurations, .init = NULL)
+Test(processing_service_slots, some_slots_are_never_one_configurations)
 {
         struct node_options o = options();
         struct aip_id late;
