@@ -205,6 +205,10 @@ static int convert_rabbitmq(struct aip_settings *settings, const struct input *i
         if (strcmp(input->text, "memory:") != 0 && !starts_with(input->text, "amqp://") &&
             !starts_with(input->text, "amqps://"))
                 return refuse(input, "must be memory:, amqp://… or amqps://…");
+        for (const char *comma = input->text; (comma = strchr(comma, ',')); comma++)
+                if (comma[1] == '\0' || starts_with(comma + 1, "memory:"))
+                        return refuse(input,
+                                      "a list must name amqp://… or amqps://… behind each comma");
         return keep(settings, input, aip_strdup(input->text));
 }
 
@@ -250,7 +254,7 @@ static const struct spec specs[] = {
         /* first, for AIPLAT_SIMULATE_MISSING_KEYS depends on it */
         {{"DATABASE_URL", DEFAULT_DATABASE, "where jobs live: sqlite:///PATH, postgresql://…, or memory: (gone with the process)"},
          convert_database, FIELD(database_url), 0, 0},
-        {{"RABBITMQ_URL", "memory:", "how jobs reach workers: memory:, amqp://… or amqps://…"},
+        {{"RABBITMQ_URL", "memory:", "how jobs reach workers: memory:, amqp://… or amqps://…, several nodes separated by commas"},
          convert_rabbitmq, FIELD(rabbitmq_url), 0, 0},
         {{"REDIS_URL", "memory:", "read cache of jobs: memory:, redis://… or rediss://…"},
          convert_redis, FIELD(redis_url), 0, 0},

@@ -286,6 +286,20 @@ class Postgres(Server):
                 "maintenance_work_mem = 512MB\nrandom_page_cost = 1.1\n"
                 "full_page_writes = on\n")
 
+    def standby(self):
+        """A streaming standby of this server, running; promote() makes it a server of its own."""
+        other = Postgres(self.production)
+        shutil.rmtree(other.data)
+        copy = [self.binary / "pg_basebackup", "-D", other.data, "-R", "-X", "stream", "-c", "fast",
+                "-d", f"{self.url()}?application_name=standby"]
+        subprocess.run(self.as_user(copy), check=True, cwd=other.folder)
+        with open(other.data / "postgresql.conf", "a") as conf:
+            conf.write(f"port = {other.port}\nunix_socket_directories = '{other.folder}'\n")
+        return other.start()
+
+    def promote(self):
+        self.sql("SELECT pg_promote(true, 30)")
+
     def as_user(self, command):
         if os.geteuid() != 0:
             return command
@@ -341,9 +355,7 @@ class RabbitMQ(Server):
         self.epmd = None
         self.log = self.folder / "log" / "rabbit.log"
         self.log.parent.mkdir()
-        cookie = self.folder / ".erlang.cookie"
-        cookie.write_text(secrets.token_hex(16))
-        cookie.chmod(0o400)
+        self.set_cookie(secrets.token_hex(16))
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "env.conf").write_text("")
         (self.folder / "rabbitmq.conf").write_text(
@@ -351,6 +363,13 @@ class RabbitMQ(Server):
             "log.file = rabbit.log\nlog.console = false\n"
             # its default is made for production: half a gigabyte, which tests would wait for
             + ("" if self.production else "raft.wal_max_size_bytes = 33554432\n"))
+
+    def set_cookie(self, secret):
+        self.cookie = secret
+        cookie = self.folder / ".erlang.cookie"
+        cookie.unlink(missing_ok=True)
+        cookie.write_text(secret)
+        cookie.chmod(0o400)
 
     def environment(self):
         # `detached` makes Debian's start script become the Erlang process, so its id is ours.
@@ -424,6 +443,31 @@ class RabbitMQ(Server):
         if done.returncode != 0:
             raise ServerError(f"rabbitmqctl {' '.join(args)}: {done.stderr or done.stdout}")
         return done.stdout
+
+    def join(self, first):
+        """Becomes a node of the cluster of `first`, whose port mapper and cookie it uses.  Both are
+        running; what this one held is gone."""
+        self.ctl("stop_app")
+        self.ctl("reset")
+        self.ctl("join_cluster", first.node)
+        self.ctl("start_app")
+
+    @classmethod
+    def cluster(cls, size):
+        """Nodes of one cluster, running.  Kill any of them; remove() each, the first one last."""
+        nodes = [cls() for _ in range(size)]
+        first = nodes[0]
+        for node in nodes[1:]:
+            node.epmd_port = first.epmd_port
+            node.set_cookie(first.cookie)
+        first.start()
+        for node in nodes[1:]:
+            node.epmd = first.epmd  # one port mapper: by it they find each other
+            node.spawn()
+        for node in nodes[1:]:
+            node.wait_ready()
+            node.join(first)
+        return nodes
 
     def memory_alarm(self, on):
         """Makes the broker block every publisher, as it does when memory runs out."""

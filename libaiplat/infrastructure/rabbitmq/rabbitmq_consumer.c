@@ -384,7 +384,7 @@ static int open_consumer(struct rabbitmq_consumer *self, aip_error **err)
         __atomic_store_n(&self->link.is_up, 1, __ATOMIC_RELEASE);
         aip_log_write(self->link.log, AIP_LOG_INFO, RABBITMQ_COMPONENT,
                       "consuming '%s' at %s, prefetch %u", self->link.settings->task_queue,
-                      self->link.settings->address, self->serving.prefetch);
+                      self->link.node->address, self->serving.prefetch);
         return 0;
 }
 

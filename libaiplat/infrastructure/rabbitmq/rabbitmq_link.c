@@ -42,6 +42,10 @@
  */
 #define DELIVERY_LIMIT 20
 
+/* Of a cluster; a broker with fewer nodes uses those it has. Three survive the loss of any one; more
+ * cost throughput with each. An operator who wants more grows the queue: rabbitmq-queues grow. */
+#define QUORUM_NODES 3
+
 static int64_t now_ms(void)
 {
         struct timespec now;
@@ -56,6 +60,7 @@ int rabbitmq_link_init(struct rabbitmq_link *link, const struct rabbitmq_setting
 {
         *link = (struct rabbitmq_link){
                 .settings = settings,
+                .node = settings,
                 .log = log,
                 .role = role,
                 .jitter = seed | 1,
@@ -124,7 +129,7 @@ void rabbitmq_link_set_reason(struct rabbitmq_link *link, const char *reason)
 int rabbitmq_link_error(struct rabbitmq_link *link, aip_error **err)
 {
         pthread_mutex_lock(&link->lock);
-        int r = aip_error_set(err, AIP_EUNAVAILABLE, "RabbitMQ %s: %s", link->settings->address,
+        int r = aip_error_set(err, AIP_EUNAVAILABLE, "RabbitMQ %s: %s", link->node->address,
                               link->reason);
         pthread_mutex_unlock(&link->lock);
         if (err)
@@ -216,7 +221,7 @@ void rabbitmq_link_report(struct rabbitmq_link *link, aip_error *trouble)
         rabbitmq_link_set_reason(link, text);
         if (is_new_trouble(link, text))
                 aip_log_write(link->log, level_of(trouble), RABBITMQ_COMPONENT, "%s at %s: %s",
-                              link->role, link->settings->address, text);
+                              link->role, link->node->address, text);
         aip_error_free(trouble);
 }
 
@@ -224,7 +229,7 @@ void rabbitmq_link_report(struct rabbitmq_link *link, aip_error *trouble)
 
 static int make_tls_socket(struct rabbitmq_link *link, amqp_socket_t **ret_socket, aip_error **err)
 {
-        const struct rabbitmq_settings *settings = link->settings;
+        const struct rabbitmq_settings *settings = link->node;
         amqp_socket_t *socket = amqp_ssl_socket_new(link->connection);
         if (!socket)
                 return aip_error_set_nomem(err);
@@ -245,7 +250,7 @@ static int make_tls_socket(struct rabbitmq_link *link, amqp_socket_t **ret_socke
 
 static int make_socket(struct rabbitmq_link *link, amqp_socket_t **ret_socket, aip_error **err)
 {
-        if (link->settings->server.ssl)
+        if (link->node->server.ssl)
                 return make_tls_socket(link, ret_socket, err);
         *ret_socket = amqp_tcp_socket_new(link->connection);
         return *ret_socket ? 0 : aip_error_set_nomem(err);
@@ -271,8 +276,8 @@ static int open_socket(struct rabbitmq_link *link, aip_error **err)
         int r = make_socket(link, &socket, err);
         if (r < 0)
                 return r;
-        int status = amqp_socket_open_noblock(socket, link->settings->server.host,
-                                              link->settings->server.port, &limit);
+        int status = amqp_socket_open_noblock(socket, link->node->server.host,
+                                              link->node->server.port, &limit);
         if (status != AMQP_STATUS_OK)
                 return rabbitmq_link_fail(link, status, "cannot connect", err);
         return keep_duplicate(link, err);
@@ -297,7 +302,7 @@ static amqp_table_entry_t text(const char *name, const char *value)
 /* connection.blocked and basic.cancel are sent only to clients that say they know them. */
 static int log_in(struct rabbitmq_link *link, aip_error **err)
 {
-        const struct rabbitmq_settings *settings = link->settings;
+        const struct rabbitmq_settings *settings = link->node;
         char name[32];
         snprintf(name, sizeof(name), "aiplat %s", link->role);
         amqp_table_entry_t known[] = {
@@ -351,6 +356,8 @@ static int declare_queue(struct rabbitmq_link *link, aip_error **err)
 {
         amqp_table_entry_t entries[] = {
                 text("x-queue-type", "quorum"),
+                {.key = amqp_cstring_bytes("x-quorum-initial-group-size"),
+                 .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = QUORUM_NODES}},
                 {.key = amqp_cstring_bytes("x-delivery-limit"),
                  .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = DELIVERY_LIMIT}},
         };
@@ -459,12 +466,14 @@ static uint64_t next_random(struct rabbitmq_link *link)
         return link->jitter;
 }
 
-/* Half to all of the present back-off, which doubles from try to try. */
+/* Half to all of the present back-off, which doubles from try to try. Where there are more nodes, the
+ * next try goes to the next one. */
 void rabbitmq_link_back_off(struct rabbitmq_link *link)
 {
         if (link->opened_ms != 0 && now_ms() - link->opened_ms >= STEADY_MS)
                 link->backoff_ms = BACKOFF_MIN_MS;
         link->opened_ms = 0;
+        link->node = link->node->next ? link->node->next : link->settings;
         uint64_t half_ms = (uint64_t)link->backoff_ms / 2;
         int64_t until_ms = now_ms() + (int64_t)(half_ms + next_random(link) % (half_ms + 1));
         link->backoff_ms = AIP_MIN(link->backoff_ms * 2, BACKOFF_MAX_MS);
@@ -492,7 +501,7 @@ int rabbitmq_link_poll(struct rabbitmq_link *link, int timeout_ms)
         if (fds[0].revents)
                 drain_wakeups(link);
         int64_t time_ms = now_ms();
-        if (!has_more && !fds[1].revents && !link->settings->server.ssl &&
+        if (!has_more && !fds[1].revents && !link->node->server.ssl &&
             time_ms - link->read_ms < POLL_LIMIT_MS)
                 return 0;
         link->read_ms = time_ms;
@@ -510,7 +519,7 @@ void rabbitmq_link_sleep(struct rabbitmq_link *link)
 
 int rabbitmq_link_can_write(const struct rabbitmq_link *link)
 {
-        return !link->settings->server.ssl;
+        return !link->node->server.ssl;
 }
 
 static int write_some(struct rabbitmq_link *link, struct aip_str *bytes)

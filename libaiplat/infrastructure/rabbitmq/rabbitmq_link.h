@@ -33,6 +33,7 @@ struct rabbitmq_link {
         int wake_fd;      /* eventfd */
 
         /* link thread only */
+        const struct rabbitmq_settings *node; /* of the settings, the one that is tried or used */
         amqp_connection_state_t connection;
         int wants_exchange; /* declare the event exchange too */
         uint64_t jitter;

@@ -294,8 +294,7 @@ int rabbitmq_publisher_check(struct rabbitmq_publisher *publisher, aip_error **e
                 return rabbitmq_link_error(&publisher->link, err);
         if (__atomic_load_n(&publisher->is_stalled, __ATOMIC_ACQUIRE))
                 return aip_error_set(err, AIP_EUNAVAILABLE,
-                                     "RabbitMQ %s confirms nothing at the moment",
-                                     publisher->link.settings->address);
+                                     "RabbitMQ confirms nothing at the moment");
         return 0;
 }
 
@@ -573,7 +572,7 @@ static int open_publisher(struct rabbitmq_publisher *publisher, aip_error **err)
         __atomic_store_n(&publisher->is_stalled, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&publisher->link.is_up, 1, __ATOMIC_RELEASE);
         aip_log_write(publisher->link.log, AIP_LOG_INFO, RABBITMQ_COMPONENT,
-                      "publisher connected to %s", publisher->link.settings->address);
+                      "publisher connected to %s", publisher->link.node->address);
         return 0;
 }
 

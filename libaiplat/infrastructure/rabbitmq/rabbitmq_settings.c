@@ -107,18 +107,19 @@ static int format_address(struct rabbitmq_settings *settings, aip_error **err)
         return aip_error_set_nomem(err);
 }
 
-int rabbitmq_settings_init(struct rabbitmq_settings *settings, const char *url,
-                           const char *task_queue, const char *event_exchange, aip_error **err)
+/* One node: `url` without those that follow it. */
+static int init_node(struct rabbitmq_settings *settings, struct aip_str url, const char *task_queue,
+                     const char *event_exchange, aip_error **err)
 {
         const char *ca_file = getenv("SSL_CERT_FILE");
         *settings = (struct rabbitmq_settings){
                 .heartbeat_s = DEFAULT_HEARTBEAT_S,
                 .ca_file = ca_file && *ca_file ? ca_file : SYSTEM_CA_FILE,
         };
-        settings->url = aip_strdup(url);
+        settings->url = aip_str_dup(url);
         if (!settings->url)
                 return aip_error_set_nomem(err);
-        settings->url_bytes = strlen(url);
+        settings->url_bytes = url.n;
         int r = parse_url(settings, err);
         if (r == 0)
                 r = copy_name("task queue", task_queue, DEFAULT_TASK_QUEUE, &settings->task_queue,
@@ -126,14 +127,44 @@ int rabbitmq_settings_init(struct rabbitmq_settings *settings, const char *url,
         if (r == 0)
                 r = copy_name("event exchange", event_exchange, DEFAULT_EVENT_EXCHANGE,
                               &settings->event_exchange, err);
-        if (r == 0)
-                r = format_address(settings, err);
-        if (r < 0)
-                rabbitmq_settings_deinit(settings);
-        return r;
+        return r < 0 ? r : format_address(settings, err);
 }
 
-void rabbitmq_settings_deinit(struct rabbitmq_settings *settings)
+/* A comma ends a URL where another one follows it: passwords and options may hold commas too. */
+static const char *end_of_url(const char *url)
+{
+        const char *plain = strstr(url, ",amqp://"), *secure = strstr(url, ",amqps://");
+        if (plain && secure)
+                return AIP_MIN(plain, secure);
+        if (plain || secure)
+                return plain ? plain : secure;
+        return url + strlen(url);
+}
+
+int rabbitmq_settings_init(struct rabbitmq_settings *settings, const char *url,
+                           const char *task_queue, const char *event_exchange, aip_error **err)
+{
+        struct rabbitmq_settings *node = settings;
+        for (;;) {
+                const char *end = end_of_url(url);
+                int r = init_node(node, aip_str_make(url, (size_t)(end - url)), task_queue,
+                                  event_exchange, err);
+                if (r == 0 && *end == ',') {
+                        node->next = aip_calloc(1, sizeof(*node));
+                        r = node->next ? 0 : aip_error_set_nomem(err);
+                }
+                if (r < 0) {
+                        rabbitmq_settings_deinit(settings);
+                        return r;
+                }
+                if (*end == '\0')
+                        return 0;
+                url = end + 1;
+                node = node->next;
+        }
+}
+
+static void deinit_node(struct rabbitmq_settings *settings)
 {
         if (settings->url)
                 explicit_bzero(settings->url, settings->url_bytes);
@@ -141,5 +172,15 @@ void rabbitmq_settings_deinit(struct rabbitmq_settings *settings)
         aip_free(settings->address);
         aip_free(settings->task_queue);
         aip_free(settings->event_exchange);
+}
+
+void rabbitmq_settings_deinit(struct rabbitmq_settings *settings)
+{
+        for (struct rabbitmq_settings *node = settings->next, *next; node; node = next) {
+                next = node->next;
+                deinit_node(node);
+                aip_free(node);
+        }
+        deinit_node(settings);
         *settings = (struct rabbitmq_settings){0};
 }

@@ -6,7 +6,8 @@
  *     amqp[s]://[user[:password]@]host[:port][/vhost][?option=value&…]
  *
  * Options, as RabbitMQ's own clients name them: heartbeat (seconds), cacertfile, certfile, keyfile
- * (amqps only). An unknown option is an error.
+ * (amqps only). An unknown option is an error. Several URLs, separated by commas, are the nodes of one
+ * cluster: each is complete in itself, and they are tried in turn.
  */
 #ifndef AIPLAT_RABBITMQ_SETTINGS_H
 #define AIPLAT_RABBITMQ_SETTINGS_H
@@ -25,6 +26,7 @@ struct rabbitmq_settings {
         char *event_exchange;
         char *url; /* the memory behind the pointers above */
         size_t url_bytes;
+        struct rabbitmq_settings *next; /* the next node, with the same names; NULL: the last */
 };
 
 int rabbitmq_settings_init(struct rabbitmq_settings *settings, const char *url,
