@@ -47,12 +47,17 @@ class Planned:
 
 
 def chosen(faults, only):
-    """The faults whose name or family is among `only`, which may hold patterns."""
+    """The faults whose name or family is among `only`, which may hold patterns, and name a target:
+    points.kill=worker-1@finish.committed."""
     if not only:
         return list(faults.values())
-    found = [kind for name, kind in faults.items()
-             if any(fnmatch.fnmatchcase(name, one) or kind.__module__.endswith("." + one)
-                    for one in only)]
+    found = []
+    for name, kind in faults.items():
+        for one in only:
+            wanted, _, target = one.partition("=")
+            if fnmatch.fnmatchcase(name, wanted) or kind.__module__.endswith("." + wanted):
+                found.append(type(kind.__name__, (kind,), {"targets": (target,)}) if target
+                             else kind)
     if not found:
         raise SystemExit(f"no fault is called {','.join(only)}: there are {', '.join(faults)}")
     return found

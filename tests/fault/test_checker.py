@@ -64,7 +64,8 @@ class Job:
         self.key = key
         self.row = {"id": self.id, "status": "QUEUED", "version": 1, "attempt": 0,
                     "max_attempts": 2, "prompt": f"{self.marker} say something", "result": None,
-                    "error_code": None, "created_at": text_of(t), "updated_at": text_of(t),
+                    "error_code": None, "created_at": text_of(t), "run_at": text_of(t),
+                    "updated_at": text_of(t),
                     "started_at": None, "finished_at": None, "session": None}
         history.store.append(self.row)
         if key:
@@ -349,6 +350,13 @@ def time_runs_backwards(h):
 @breaks("events")
 def the_row_says_something_else(h):
     h.retried.row["updated_at"] = text_of(BEGIN + 90)
+
+
+@breaks("flow")
+def a_job_waits_for_no_reason(h):
+    job = Job(h, 9, BEGIN + 60)
+    job.t += 4.0
+    job.start().complete()
 
 
 # -- what clients saw -----------------------------------------------------------------------

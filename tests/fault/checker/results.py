@@ -1,6 +1,6 @@
 """One recorded result a job, its own, by the attempt that was current; failures with a cause."""
 
-from checker.records import OWN_CLOCK_SLACK, seconds, was_answered
+from checker.records import ENDED, OWN_CLOCK_SLACK, seconds, was_answered
 from checker.states import steps_of
 
 # A worker sends a request three times at most for one attempt; the HTTP client sends one again when a
@@ -81,7 +81,7 @@ def rows_are_possible(records, report):
             wrong.append(f"attempt {row['attempt']} of {row['max_attempts']}")
         if row["attempt"] > row["version"] - 1:
             wrong.append(f"attempt {row['attempt']} at version {row['version']}")
-        if (row["status"] in ("COMPLETED", "FAILED", "CANCELLED")) != (row["finished_at"] is not None):
+        if (row["status"] in ENDED) != (row["finished_at"] is not None):
             wrong.append(f"{row['status']}, finished_at {row['finished_at']}")
         if (row["status"] == "PROCESSING") != (row.get("session") is not None):
             wrong.append(f"{row['status']}, session {row.get('session')}")

@@ -13,6 +13,9 @@ LEGAL = {("QUEUED", "PROCESSING"): (1,), ("PROCESSING", "COMPLETED"): (0,),
          ("PROCESSING", "FAILED"): (0,), ("PROCESSING", "QUEUED"): (0, -1),
          ("QUEUED", "CANCELLED"): (0,), ("PROCESSING", "CANCELLED"): (0,)}
 NOT_FOUND, CONFLICT = 404, 409
+# A job that may start at once is started by its message. Without one a worker finds it in the store
+# after 5 s: so none came, although all faults were over for so long.
+START_WITHIN, UNSETTLED = 4.5, 15.0
 WAIT_SLACK = 0.2  # seconds by which a wait may be shorter than was asked for
 
 
@@ -45,7 +48,8 @@ class Steps:
             self.repeated += 1
         else:
             what = "twice with different ids" \
-                if known["body"].get("event_id") != body.get("event_id") else "twice, and not the same"
+                if known["body"].get("event_id") != body.get("event_id") \
+                else "twice, and not the same"
             self.faults.append((f"version {version}, {kind}: {what}", [known, event]))
 
     def body(self, version):
@@ -97,7 +101,8 @@ def missing(steps, row):
         else:
             wanted = {CHANGED}
         if wanted - there:
-            yield f"version {version} of {row['version']}: no {', '.join(sorted(wanted - there))}", ()
+            lacking = ", ".join(sorted(wanted - there))
+            yield f"version {version} of {row['version']}: no {lacking}", ()
         if there - wanted:
             yield f"version {version}: {', '.join(sorted(there - wanted))} is too much", ()
     for version in sorted(steps.types):
@@ -110,14 +115,15 @@ def illegal(steps):
     for version in sorted(steps.types):
         body, before = steps.body(version), steps.body(version - 1)
         bodies = [event["body"] for event in steps.types[version].values()]
-        evidence = list(steps.types[version].values()) + list(steps.types.get(version - 1, {}).values())
+        evidence = [*steps.types[version].values(), *steps.types.get(version - 1, {}).values()]
         if any(one["status"] != bodies[0]["status"] or one["attempt"] != bodies[0]["attempt"]
                for one in bodies):
             found.append((f"version {version}: its events disagree", evidence))
         if not body:
             continue
         if version == 1:
-            if (body["status"], body["attempt"], body.get("previous_status")) != ("QUEUED", 0, None):
+            if (body["status"], body["attempt"], body.get("previous_status")) != \
+                    ("QUEUED", 0, None):
                 found.append(("did not begin as QUEUED, attempt 0", evidence))
             continue
         move = body.get("previous_status"), body["status"]
@@ -145,6 +151,19 @@ def ends_like_row(steps, row):
     if body["status"] == "FAILED" and body.get("error_code") != row["error_code"]:
         return [("the last event has another error_code than the row", ())]
     return []
+
+
+def jobs_flow_by_message(records, report):
+    """With no fault around, a job that is due starts soon."""
+    for row in records.store:
+        heard = steps_of(records, row["id"]).heard
+        if row["attempt"] != 1 or row["run_at"] != row["created_at"] or not {1, 2} <= heard.keys():
+            continue
+        late = heard[2] - heard[1]
+        if late > START_WITHIN and not records.faults_between(heard[1] - UNSETTLED, heard[2]):
+            report.violation("flow", f"started {late:.1f} s after it was accepted, and no fault "
+                             "was around", job_id=row["id"], marker=row["_marker"],
+                             evidence=[row, *records.events_of[row["id"]][:4]])
 
 
 # -- what clients saw -----------------------------------------------------------------------
@@ -218,7 +237,7 @@ def known_jobs_are_found(records, report):
 
 
 def listed_jobs_do_not_go_back(records, report):
-    """Lists read the same store: an ended job is not listed as open by a request that began later."""
+    """Lists read the same store: what has ended is not listed as open by a later request."""
     ended = {}
     for request in records.clients:
         if request.get("status") in ENDED and request.get("job_id"):
@@ -264,5 +283,5 @@ def waits_return_ended_jobs(records, report):
                              marker=request.get("marker"), evidence=[request])
 
 
-RULES = (events_are_complete, reads_never_go_back, known_jobs_are_found, listed_jobs_do_not_go_back,
-         cancelled_stays_cancelled, waits_return_ended_jobs)
+RULES = (events_are_complete, jobs_flow_by_message, reads_never_go_back, known_jobs_are_found,
+         listed_jobs_do_not_go_back, cancelled_stays_cancelled, waits_return_ended_jobs)
