@@ -39,6 +39,9 @@ struct aip_store_options {
         const struct aip_log *log; /* borrowed for the store's life; may be NULL */
         struct aip_random random;
         const char *url;
+        /* 1u << aip_job_event_type: events that nobody publishes. What has no other either, and no task
+         * message, needs no outbox row; 0: all are published. */
+        uint32_t muted_events;
 };
 
 /* url: postgresql://… or a libpq connection string. Opens a few connections, one of them to LISTEN. */

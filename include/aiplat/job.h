@@ -123,7 +123,7 @@ AIP_API void aip_job_free(aip_job *job);
 /* Borrowed; valid until the job changes. */
 AIP_API const struct aip_job_fields *aip_job_fields(const aip_job *job);
 
-/* What happened to a job: a row of the outbox. Plain data. */
+/* What happened to a job; kept in the outbox until it is published. Plain data. */
 enum aip_transition_kind {
         AIP_TRANSITION_CREATED = 0,
         AIP_TRANSITION_DUE,      /* a delayed job's time came: a task, no event */
@@ -136,7 +136,7 @@ enum aip_transition_kind {
 };
 
 struct aip_transition {
-        int64_t outbox_id; /* the store's key; 0: not stored yet */
+        int64_t outbox_id; /* of its outbox row; 0: not stored, or nothing is to be published */
         struct aip_id job_id;
         int64_t version; /* of the job after the transition: orders its events */
         int64_t at_us;
@@ -145,6 +145,7 @@ struct aip_transition {
         int32_t attempt;
         int32_t is_runnable; /* a worker may take the job now: publish a task message */
         char error_code[48]; /* "" unless RETRY or FAILED */
+        int32_t outbox_n;    /* transitions in its outbox row; 0 or 1: this one alone */
 };
 
 /* "created" …; static. */
@@ -205,6 +206,9 @@ enum aip_job_event_type {
 AIP_API size_t aip_transition_events(const struct aip_transition *transition,
                                      enum aip_job_event_type
                                              ret_types[AIP_JOB_EVENTS_PER_TRANSITION]);
+/* Which events are to be published: "all", "none", or names with commas between. In *ret_muted the
+ * bits 1u << type of the others. AIP_EINVAL names what is no event. */
+AIP_API int aip_job_events_parse(struct aip_str text, uint32_t *ret_muted, aip_error **err);
 /* "job.created" …: also the routing key. Static. */
 AIP_API const char *aip_job_event_name(enum aip_job_event_type type);
 /* The event as JSON: event_id (the version 5 UUID of "<version>:<type>" in the job's id, so the same

@@ -30,6 +30,7 @@ struct aip_outbox_relay_options {
         int64_t sweep_every_ms;  /* 0: 1,000 */
         int64_t promote_every_ms; /* at most; sooner when the next is known to be due; 0: 500 */
         int64_t recover_every_ms; /* 0: 1,000 */
+        uint32_t muted_events; /* as the store's: 1u << aip_job_event_type; 0: all are published */
 };
 
 AIP_API int aip_outbox_relay_new(const struct aip_outbox_relay_options *options,

@@ -35,6 +35,7 @@ struct aip_settings_values {
         int32_t redis_job_ttl_s;    /* REDIS_JOB_TTL, default 3600 */
         const char *task_queue;     /* RABBITMQ_TASK_QUEUE, default ai_tasks */
         const char *event_exchange; /* RABBITMQ_EVENT_EXCHANGE, default ai_events */
+        const char *events;         /* AIPLAT_EVENTS, default all; see aip_job_events_parse() */
         enum aip_log_level log_level;   /* LOG_LEVEL, default info */
         enum aip_log_format log_format; /* AIPLAT_LOG_FORMAT: auto, human, json */
         const char *listen_host;        /* AIPLAT_LISTEN, default 127.0.0.1:8000; [::1]:8000 works */

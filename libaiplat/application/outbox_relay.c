@@ -6,12 +6,16 @@
  *                                                            └── any not confirmed ──► dropped here; the
  *                                                                row stays and is swept up later
  *
+ * A row may hold several transitions: it is removed when all of them are published, and left to the
+ * sweep when one of them is not, or never came here.
+ *
  * What is held in memory is bounded; a transition that finds no room is simply left to the sweep, as
  * are those of a process that died. Nothing here decides whether a job is lost: the rows do.
  */
 #include <aiplat/outbox_relay.h>
 
 #include "fault_point.h"
+#include "hash_map.h"
 #include "list.h"
 #include "macros.h"
 #include "mem.h"
@@ -34,11 +38,21 @@ struct message {
         struct entry *entry;
 };
 
+/* An outbox row of several transitions, while some of them are here. */
+struct row {
+        struct aip_list link;
+        int64_t outbox_id;
+        int32_t n_to_come, n_here; /* transitions not pushed yet; pushed and not confirmed */
+        int has_failed;
+        int64_t since_ms;
+};
+
 /* A transition on its way. Entries are recycled through the free list. */
 struct entry {
         struct aip_list link;
         struct aip_outbox_relay *relay;
         struct aip_transition transition;
+        struct row *row; /* NULL: it has one of its own */
         struct message messages[PUBLISHES_MAX];
         unsigned n_unanswered;
         int has_failed;
@@ -68,10 +82,13 @@ struct aip_outbox_relay {
         struct aip_queue queue;
         size_t max_waiting;
         int64_t sweep_age_ms;
+        uint32_t muted_events;
 
         struct aip_list waiting;
         struct aip_list free_entries;
         size_t n_waiting, n_in_flight, n_entries;
+        struct aip_hash_map rows; /* outbox id → struct row */
+        struct aip_list rows_by_age;
         struct aip_task pump_task;
 
         /* rows that are published: the batch being removed, and the next one */
@@ -122,6 +139,101 @@ static void free_entries(struct aip_list *list)
                 entry_free(AIP_LIST_ENTRY(node, struct entry, link));
 }
 
+/* ── rows of several transitions ─────────────────────────────────────────────────────────────── */
+
+static struct aip_str row_key(const int64_t *outbox_id)
+{
+        return aip_str_make((const char *)outbox_id, sizeof(*outbox_id));
+}
+
+/* Transitions that are still to come make a new one. */
+static void row_detach(struct aip_outbox_relay *r, struct row *row)
+{
+        if (aip_hash_map_get(&r->rows, row_key(&row->outbox_id)) == row)
+                (void)aip_hash_map_remove(&r->rows, row_key(&row->outbox_id));
+}
+
+static void row_free(struct aip_outbox_relay *r, struct row *row)
+{
+        row_detach(r, row);
+        aip_list_remove(&row->link);
+        aip_free(row);
+}
+
+static void rows_free(struct aip_outbox_relay *r)
+{
+        while (!aip_list_is_empty(&r->rows_by_age))
+                row_free(r, AIP_LIST_ENTRY(aip_list_first(&r->rows_by_age), struct row, link));
+        aip_hash_map_deinit(&r->rows);
+}
+
+/* It is swept again, hence published anew: what is here of its last time decides nothing any more. */
+static void row_supersede(struct aip_outbox_relay *r, int64_t outbox_id)
+{
+        struct row *row = aip_hash_map_get(&r->rows, row_key(&outbox_id));
+
+        if (!row)
+                return;
+        row->has_failed = 1;
+        if (row->n_here == 0)
+                row_free(r, row);
+        else
+                row_detach(r, row);
+}
+
+/* NULL: no room, it is swept later. */
+static struct row *row_of(struct aip_outbox_relay *r, const struct aip_transition *t)
+{
+        struct row *row = aip_hash_map_get(&r->rows, row_key(&t->outbox_id));
+
+        if (row && row->n_to_come > 0)
+                return row;
+        if (row)
+                row_supersede(r, t->outbox_id);
+        if (r->rows.n >= r->max_waiting || !(row = aip_calloc(1, sizeof(*row))))
+                return NULL;
+        row->outbox_id = t->outbox_id;
+        row->n_to_come = t->outbox_n;
+        row->since_ms = aip_now_ms(r->loop);
+        if (aip_hash_map_set(&r->rows, row_key(&row->outbox_id), row, NULL) < 0) {
+                aip_free(row);
+                return NULL;
+        }
+        aip_list_append(&r->rows_by_age, &row->link);
+        return row;
+}
+
+/* One of its transitions has ended; 1 when the row is published. */
+static int row_release(struct aip_outbox_relay *r, struct row *row, int has_failed)
+{
+        row->n_here--;
+        row->has_failed |= has_failed;
+        if (row->n_here > 0 || (row->n_to_come > 0 && !row->has_failed))
+                return 0;
+        int is_published = !row->has_failed;
+
+        row_free(r, row);
+        return is_published;
+}
+
+/* The rest of a row may never come: an operation that had given up before its answer arrived. By now
+ * the sweep has it. */
+static void rows_expire(struct aip_outbox_relay *r)
+{
+        int64_t before_ms = aip_now_ms(r->loop) - r->sweep_age_ms;
+
+        for (struct aip_list *node = r->rows_by_age.next, *next; node != &r->rows_by_age;
+             node = next) {
+                struct row *row = AIP_LIST_ENTRY(node, struct row, link);
+
+                next = node->next;
+                if (row->since_ms > before_ms)
+                        break;
+                if (row->n_here == 0)
+                        row_free(r, row);
+        }
+}
+
 /* ── end of life ─────────────────────────────────────────────────────────────────────────────── */
 
 static int is_busy(const struct aip_outbox_relay *r)
@@ -145,6 +257,7 @@ static void free_when_idle(struct aip_outbox_relay *r)
         aip_undefer(loop, &r->pump_task);
         free_entries(&r->waiting);
         free_entries(&r->free_entries);
+        rows_free(r);
         aip_free(r->forgetting);
         aip_free(r->to_forget);
         aip_free(r);
@@ -216,7 +329,9 @@ static void entry_end(struct entry *e)
         struct aip_outbox_relay *r = e->relay;
 
         r->n_in_flight--;
-        if (!e->has_failed) {
+        int is_published = e->row ? row_release(r, e->row, e->has_failed) : !e->has_failed;
+
+        if (is_published) {
                 remember_to_forget(r, e->transition.outbox_id);
                 start_forget(r);
         }
@@ -259,6 +374,7 @@ static void add_message(struct entry *e, unsigned n, const char *routing_key, st
 static unsigned prepare(struct entry *e)
 {
         enum aip_job_event_type types[AIP_JOB_EVENTS_PER_TRANSITION];
+        const struct aip_outbox_relay *r = e->relay;
         size_t n_events = aip_transition_events(&e->transition, types);
         unsigned n = 0;
 
@@ -266,6 +382,8 @@ static unsigned prepare(struct entry *e)
         if (e->transition.is_runnable)
                 add_message(e, n++, NULL, aip_str_of(e->job_id));
         for (size_t i = 0; i < n_events; i++) {
+                if (r->muted_events & 1u << types[i])
+                        continue;
                 aip_buf_clear(&e->bodies[i]);
                 if (aip_job_event_print(&e->transition, types[i], &e->bodies[i], NULL) < 0) {
                         e->has_failed = 1;
@@ -307,12 +425,20 @@ static void pump(struct aip_task *task)
 void aip_outbox_relay_push(aip_outbox_relay *r, const struct aip_transition *transition)
 {
         struct entry *e;
+        struct row *row = NULL;
 
         if (transition->outbox_id == 0)
+                return;
+        if (transition->outbox_n > 1 && !(row = row_of(r, transition)))
                 return;
         e = entry_get(r);
         if (!e)
                 return;
+        if (row) {
+                row->n_to_come--;
+                row->n_here++;
+        }
+        e->row = row;
         e->transition = *transition;
         e->has_failed = 0;
         e->since_ms = aip_now_ms(r->loop);
@@ -351,8 +477,13 @@ static void chore_done(struct aip_op *op)
         else if (c->chores.ret_n > 0)
                 aip_log_write(r->log, AIP_LOG_DEBUG, "outbox", "%s: %zu", c->what, c->chores.ret_n);
         aip_error_free(AIP_TAKE(op->err));
-        for (size_t i = 0; !has_failed && i < c->chores.ret_n; i++)
-                aip_outbox_relay_push(r, &c->chores.ret_transitions[i]);
+        for (size_t i = 0; !has_failed && i < c->chores.ret_n; i++) {
+                const struct aip_transition *t = &c->chores.ret_transitions[i];
+
+                if (i == 0 || t->outbox_id != t[-1].outbox_id)
+                        row_supersede(r, t->outbox_id);
+                aip_outbox_relay_push(r, t);
+        }
         if (!has_failed)
                 free(c->chores.ret_transitions);
         c->is_running = 0;
@@ -380,6 +511,8 @@ static void chore_start(struct aip_timer *timer)
         struct chore *c = AIP_CONTAINER_OF(timer, struct chore, timer);
         struct aip_outbox_relay *r = c->relay;
 
+        if (c->needs_queue)
+                rows_expire(r);
         if (c->needs_queue && !may_sweep(r)) {
                 aip_timer_set(r->loop, &c->timer, c->every_ms);
                 return;
@@ -424,10 +557,12 @@ int aip_outbox_relay_new(const struct aip_outbox_relay_options *o, aip_outbox_re
         r->queue = o->queue;
         r->max_waiting = o->max_waiting ? o->max_waiting : MAX_WAITING;
         r->sweep_age_ms = o->sweep_age_ms ? o->sweep_age_ms : 5000;
+        r->muted_events = o->muted_events;
         r->pump_task.run = pump;
         r->close_timer.fire = close_deadline;
         aip_list_init(&r->waiting);
         aip_list_init(&r->free_entries);
+        aip_list_init(&r->rows_by_age);
         chore_init(r, SWEEP, "sweep", r->jobs.ops->sweep,
                    o->sweep_every_ms ? o->sweep_every_ms : 1000);
         r->chores[SWEEP].needs_queue = 1;

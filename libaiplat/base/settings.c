@@ -56,7 +56,7 @@ struct api_key {
         char name[];
 };
 
-#define N_SPECS 23
+#define N_SPECS 24
 
 struct aip_settings {
         struct aip_settings_values values;
@@ -148,6 +148,12 @@ static int convert_level(struct aip_settings *settings, const struct input *inpu
         refuse(input, aip_error_message(cause));
         aip_error_free(cause);
         return AIP_EINVAL;
+}
+
+/* Which names there are is the domain's to know: aip_job_events_parse(). */
+static int convert_text(struct aip_settings *settings, const struct input *input)
+{
+        return keep(settings, input, aip_strdup(input->text));
 }
 
 static int convert_format(struct aip_settings *settings, const struct input *input)
@@ -264,6 +270,8 @@ static const struct spec specs[] = {
          convert_amqp_name, FIELD(task_queue), 0, 0},
         {{"RABBITMQ_EVENT_EXCHANGE", "ai_events", "topic exchange of domain events"},
          convert_amqp_name, FIELD(event_exchange), 0, 0},
+        {{"AIPLAT_EVENTS", "all", "domain events that are published: all, none, or names with commas between"},
+         convert_text, FIELD(events), 0, 0},
         {{"LOG_LEVEL", "info", "debug, info, warning or error"},
          convert_level, FIELD(log_level), 0, 0},
         {{"AIPLAT_LOG_FORMAT", "auto", "auto (human on a terminal, else json), human or json"},

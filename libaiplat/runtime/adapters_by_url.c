@@ -38,8 +38,11 @@ int runtime_make_store(const struct aip_settings_values *settings, const struct 
                        struct aip_store *ret_store, aip_error **err)
 {
         const char *url = settings->database_url;
-        struct aip_store_options o = {sizeof(o), base->loop, base->log, base->random, url};
+        struct aip_store_options o = {sizeof(o), base->loop, base->log, base->random, url, 0};
+        int r = aip_job_events_parse(aip_str_of(settings->events), &o.muted_events, err);
 
+        if (r < 0)
+                return r;
         if (settings->is_default_database && make_default_folders(url, err) < 0)
                 return AIP_EIO;
         if (has_scheme(url, "sqlite:"))

@@ -146,6 +146,9 @@ static int make_services(struct aip_runtime *r, aip_error **err)
         catalog.catalog = r->store.catalog;
         catalog.jobs = relay.jobs = jobs.jobs = r->store.jobs;
         relay.queue = r->queue.queue;
+        if ((result = aip_job_events_parse(aip_str_of(r->settings->events), &relay.muted_events,
+                                           err)) < 0)
+                return result;
         jobs.random = r->random;
         jobs.cache = r->cache.cache;
         jobs.cache_ttl_s = r->settings->redis_job_ttl_s;

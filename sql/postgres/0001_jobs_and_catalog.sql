@@ -42,26 +42,32 @@ CREATE INDEX jobs_processing ON jobs (session) WHERE status = 'PROCESSING';
 -- Ids of times that no partition covers, and jobs that outlived the partition of their time.
 CREATE TABLE jobs_default PARTITION OF jobs DEFAULT;
 
--- One row a transition, written with it, removed once it is published. A named sequence rather than
--- an identity column: statements draw the number where they move the job, which spares a join.
-CREATE SEQUENCE outbox_ids;
+-- What happened to one job: its version orders its events.
+CREATE TYPE job_transition AS (
+        job_id uuid,
+        version bigint,
+        at timestamptz,
+        kind text,
+        from_status job_status,
+        to_status job_status,
+        attempt integer,
+        is_runnable boolean, -- a worker may take the job now
+        error_code text
+);
+-- One row a transaction with all its transitions, removed once they are published. To read it:
+-- SELECT id, touched_at, t.* FROM outbox, unnest(transitions) t
 CREATE TABLE outbox (
-        id bigint PRIMARY KEY DEFAULT nextval('outbox_ids'),
-        job_id uuid NOT NULL,
-        version bigint NOT NULL,
-        kind text NOT NULL,
-        from_status job_status NOT NULL,
-        to_status job_status NOT NULL,
-        attempt integer NOT NULL,
-        is_runnable boolean NOT NULL,
-        error_code text,
-        at timestamptz NOT NULL,
+        id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+        n integer NOT NULL CHECK (n = cardinality(transitions)),
+        transitions job_transition[] NOT NULL,
         touched_at timestamptz NOT NULL DEFAULT now() -- written, or swept last
 );
-ALTER SEQUENCE outbox_ids OWNED BY outbox.id;
+ALTER TABLE outbox ALTER transitions SET STORAGE EXTERNAL; -- gone in a moment: not worth compressing
 CREATE INDEX outbox_touched ON outbox (touched_at);
-ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
-                        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000);
+ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+                        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 2000,
+                        toast.autovacuum_vacuum_scale_factor = 0,
+                        toast.autovacuum_vacuum_threshold = 20000);
 
 -- Leases of workers. 'ending': taken away or given up, jobs are still to be moved; 'lost': a
 -- tombstone, so that a worker that wakes up late cannot bring its session back.

@@ -321,7 +321,7 @@ void store_contract_watchers_hear_of_the_catalog(struct store_fixture *f)
 /* Changes through another store on the same database, as another process would make them. */
 void store_contract_watchers_hear_of_other_stores(struct store_fixture *f)
 {
-        struct aip_store_options options = {sizeof(options), f->loop, NULL, {NULL, NULL}, NULL};
+        struct aip_store_options options = {sizeof(options), f->loop, NULL, {NULL, NULL}, NULL, 0};
         struct aip_store first = f->store, second;
         struct aip_job_cancellation cancellation = {0};
         struct listener listener;

@@ -14,6 +14,30 @@ static struct aip_transition transition(enum aip_transition_kind kind, enum aip_
         return t;
 }
 
+Test(job_events, which_are_published)
+{
+        static const struct {
+                const char *text;
+                int result;
+                uint32_t muted;
+        } rows[] = {
+                {"all", 0, 0},
+                {"none", 0, 15},
+                {"job.completed", 0, 11},
+                {" job.failed , job.completed", 0, 3},
+                {"job.created,job.nothing", AIP_EINVAL, 99},
+                {"job.created,,job.failed", AIP_EINVAL, 99},
+                {"All", AIP_EINVAL, 99},
+        };
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                uint32_t muted = 99;
+                cr_expect_eq(aip_job_events_parse(aip_str_of(rows[i].text), &muted, NULL),
+                             rows[i].result, "%s", rows[i].text);
+                cr_expect_eq(muted, rows[i].muted, "%s", rows[i].text);
+        }
+}
+
 Test(transition, names_go_both_ways)
 {
         static const char *const names[] = {"created",  "due",       "started", "retry",

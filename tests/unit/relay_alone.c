@@ -112,6 +112,71 @@ Test(relay_alone, a_row_is_forgotten_when_all_its_messages_are_confirmed)
         test_loop_close(&loop);
 }
 
+/* `n` of the transitions that one row of `of` holds. */
+static void push_of_row(int64_t id, int n, int of)
+{
+        for (int i = 0; i < n; i++) {
+                struct aip_transition t = {.outbox_id = id, .outbox_n = of, .version = 1};
+
+                t.kind = AIP_TRANSITION_CREATED;
+                t.at_us = 1;
+                aip_outbox_relay_push(relay, &t);
+        }
+}
+
+static void confirm_one(size_t i, int is_refused)
+{
+        aip_error *err = NULL;
+
+        if (is_refused)
+                aip_error_set(&err, AIP_EUNAVAILABLE, "refused");
+        aip_op_finish(loop.port, &held[i]->op, err);
+        test_loop_pass_ms(&loop, 1);
+}
+
+static void close_alone(void)
+{
+        struct test_op op = {.op.done = test_op_done};
+
+        aip_outbox_relay_close(relay, &op.op);
+        cr_expect(test_loop_wait(&loop, 1, test_op_is_done, &op));
+        test_loop_close(&loop);
+}
+
+Test(relay_alone, a_row_of_many_is_forgotten_when_all_came_and_are_confirmed)
+{
+        push_of_row(7, 2, 3);
+        test_loop_pass_ms(&loop, 1);
+        confirm_one(0, 0);
+        confirm_one(1, 0);
+        cr_expect_eq(n_forgotten, 0u, "one is still to come");
+        push_of_row(7, 1, 3);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(n_forgotten, 0u);
+        confirm_one(2, 0);
+        cr_expect_eq(n_forgotten, 1u);
+        close_alone();
+}
+
+Test(relay_alone, a_row_of_many_stays_when_one_is_refused)
+{
+        push_of_row(7, 2, 2);
+        test_loop_pass_ms(&loop, 1);
+        confirm_one(0, 1);
+        confirm_one(1, 0);
+        cr_expect_eq(n_forgotten, 0u);
+        push_of_row(7, 2, 2); /* published again: a row like any other */
+        test_loop_pass_ms(&loop, 1);
+        confirm_one(2, 0);
+        confirm_one(3, 0);
+        cr_expect_eq(n_forgotten, 1u);
+        push_of_row(8, 1, 2); /* of this one a transition never comes */
+        test_loop_pass_ms(&loop, 1);
+        confirm_one(4, 0);
+        cr_expect_eq(n_forgotten, 1u);
+        close_alone();
+}
+
 Test(relay_alone, one_refused_message_keeps_the_row)
 {
         struct test_op op = {.op.done = test_op_done};

@@ -5,7 +5,8 @@
  *
  * All methods follow the rules of op.h. One operation is one job's concern (or one set); it is the
  * adapter's business to gather what arrives while a batch is in flight into the next one. A
- * transition and its outbox row are one transaction. Errors: AIP_EUNAVAILABLE (nothing happened, or
+ * transition and its outbox row are one transaction. A row may hold all transitions of a transaction:
+ * they have the same outbox_id then, and outbox_n says how many they are. Errors: AIP_EUNAVAILABLE (nothing happened, or
  * it is not known whether it did: every method may be called again safely as its note says),
  * AIP_ETIMEOUT likewise, AIP_ENOMEM, AIP_ELIMIT (the adapter's queue is full), AIP_EINVAL.
  */
@@ -225,11 +226,12 @@ struct aip_job_repository_ops {
         void (*promote)(void *self, struct aip_chores *chores);
         /* Jobs of sessions whose lease expired: aip_job_lose_worker. Ends the sessions. */
         void (*recover)(void *self, struct aip_chores *chores);
-        /* Outbox rows that nobody touched for min_age_ms: touched, returned, not removed. They are runnable
+        /* Outbox rows that nobody touched for min_age_ms: touched, returned whole (so that there may be more
+         * than `limit`), not removed. They are runnable
          * only while their job is QUEUED: a task that a worker has found without its message is not
          * published any more, so that the outbox drains even where the queue takes nothing. */
         void (*sweep)(void *self, struct aip_chores *chores);
-        /* Remove published rows; unknown ids are ignored. `op` owns nothing of `outbox_ids`. */
+        /* Remove rows of which every transition is published; unknown ids are ignored. `op` owns nothing of `outbox_ids`. */
         void (*forget)(void *self, struct aip_op *op, const int64_t *outbox_ids, size_t n);
         /* One round trip. */
         void (*ping)(void *self, struct aip_op *op);

@@ -18,6 +18,52 @@ const char *aip_job_event_name(enum aip_job_event_type type)
         return (size_t)type < AIP_ARRAY_SIZE(names) ? names[type] : "unknown";
 }
 
+static uint32_t bit_of(struct aip_str name)
+{
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(names); i++)
+                if (aip_str_eq(name, aip_str_of(names[i])))
+                        return 1u << i;
+        return 0;
+}
+
+/* The next name of a list, without white space around it. */
+static struct aip_str next_name(struct aip_str *rest)
+{
+        const char *comma = rest->n ? memchr(rest->p, ',', rest->n) : NULL;
+        size_t n = comma ? (size_t)(comma - rest->p) : rest->n, used = comma ? n + 1 : n;
+        struct aip_str name = aip_str_make(rest->p, n);
+
+        *rest = aip_str_make(rest->p + used, rest->n - used);
+        while (name.n && (*name.p == ' ' || *name.p == '\t'))
+                name = aip_str_make(name.p + 1, name.n - 1);
+        while (name.n && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t'))
+                name.n--;
+        return name;
+}
+
+int aip_job_events_parse(struct aip_str text, uint32_t *ret_muted, aip_error **err)
+{
+        const uint32_t all = (1u << AIP_ARRAY_SIZE(names)) - 1;
+        uint32_t wanted = aip_str_eq(text, aip_str_of("all")) ? all : 0;
+
+        if (!wanted && !aip_str_eq(text, aip_str_of("none"))) {
+                while (text.n) {
+                        struct aip_str name = next_name(&text);
+                        uint32_t bit = bit_of(name);
+                        char quoted[AIP_TEXT_QUOTED_BYTES];
+
+                        if (!bit)
+                                return aip_error_set(err, AIP_EINVAL,
+                                                     "AIPLAT_EVENTS: %s is neither all, none nor "
+                                                     "an event",
+                                                     aip_text_quote(name, quoted));
+                        wanted |= bit;
+                }
+        }
+        *ret_muted = all & ~wanted;
+        return 0;
+}
+
 /* The version 5 UUID of "<version>:<type>" in the job's id: a consumer can compute it, too. */
 static struct aip_id event_id(const struct aip_transition *t, enum aip_job_event_type type)
 {

@@ -1,6 +1,6 @@
 /*
  * Accepting jobs. One statement stores a batch: keys first (the unique key decides every race),
- * then the jobs whose key was won, then their outbox rows. What it did not store, a repetition or a
+ * then the jobs whose key was won, then their outbox row. What it did not store, a repetition or a
  * key that somebody else has, is looked up by a second statement, whose snapshot sees the winner.
  */
 #include "pg.h"
@@ -24,33 +24,35 @@ static size_t bytes_of(const struct aip_op *op)
         return f->prompt.n + f->variables_json.n + f->metadata_json.n + 512;
 }
 
-static const struct pg_statement create_statement = {
-        PG_STATEMENT_CREATE,
-        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], "
-        "$4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[], "
-        "$10::text[], "
-        "$11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], "
-        "$16::boolean[]) WITH ORDINALITY AS t(id, key, fingerprint, max_attempts, retry_delay_ms, "
-        "prompt, config_name, template_name, graph_name, variables, metadata, trace_id, "
-        "created_at, "
-        "updated_at, run_at, is_delayed, nth)), "
-        "won AS (INSERT INTO idempotency_keys (key, job_id, fingerprint) "
-        "SELECT key, id, fingerprint FROM input WHERE key IS NOT NULL ORDER BY key, nth "
-        "ON CONFLICT (key) DO NOTHING RETURNING job_id), "
-        "made AS (INSERT INTO jobs (id, status, version, attempt, max_attempts, retry_delay_ms, "
-        "prompt, config_name, template_name, graph_name, variables, metadata, trace_id, "
-        "created_at, "
-        "updated_at, run_at, is_delayed) "
-        "SELECT id, 'QUEUED', 1, 0, max_attempts, retry_delay_ms, prompt, config_name, "
-        "template_name, graph_name, variables::jsonb, metadata::jsonb, trace_id, created_at, "
-        "updated_at, run_at, is_delayed FROM input "
-        "WHERE key IS NULL OR id IN (SELECT job_id FROM won) ON CONFLICT (id) DO NOTHING "
-        "RETURNING nextval('outbox_ids') AS outbox_id, id, updated_at, is_delayed), "
-        "posted AS (INSERT INTO outbox (id, job_id, version, kind, from_status, to_status, "
-        "attempt, "
-        "is_runnable, at) SELECT outbox_id, id, 1, 'created', 'QUEUED', 'QUEUED', 0, "
-        "NOT is_delayed, updated_at FROM made) "
-        "SELECT id, outbox_id FROM made",
+#define CREATE(if_it_is_there)                                                                     \
+        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], "   \
+        "$4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[], "           \
+        "$10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], "          \
+        "$15::timestamptz[], $16::boolean[]) WITH ORDINALITY AS t(id, key, fingerprint, "          \
+        "max_attempts, retry_delay_ms, prompt, config_name, template_name, graph_name, "           \
+        "variables, metadata, trace_id, created_at, updated_at, run_at, is_delayed, nth)), "       \
+        "won AS (INSERT INTO idempotency_keys (key, job_id, fingerprint) "                         \
+        "SELECT key, id, fingerprint FROM input WHERE key IS NOT NULL ORDER BY key, nth "          \
+        "ON CONFLICT (key) DO NOTHING RETURNING job_id), "                                         \
+        "moved AS (INSERT INTO jobs (id, status, version, attempt, max_attempts, "                 \
+        "retry_delay_ms, prompt, config_name, template_name, graph_name, variables, metadata, "    \
+        "trace_id, created_at, updated_at, run_at, is_delayed) "                                   \
+        "SELECT id, 'QUEUED', 1, 0, max_attempts, retry_delay_ms, prompt, config_name, "           \
+        "template_name, graph_name, variables::jsonb, metadata::jsonb, trace_id, created_at, "     \
+        "updated_at, run_at, is_delayed FROM input "                                               \
+        "WHERE key IS NULL OR id IN (SELECT job_id FROM won) " if_it_is_there " "                  \
+        "RETURNING id AS job_id, 1::bigint AS version, updated_at AS at, 'created' AS kind, "      \
+        "status AS from_status, status AS to_status, 0 AS attempt, NOT is_delayed AS "             \
+        "is_runnable, NULL::text AS error_code), " PG_POSTED(                                      \
+                "$17::text[]") " SELECT job_id, " PG_POSTED_AS("$17::text[]") " FROM moved"
+
+/* Ids are fresh, and looking for each first costs more than all else of its insertion. */
+static const struct pg_statement create_statement = {PG_STATEMENT_CREATE, CREATE("")};
+
+/* When one of them is there already: an answer was lost, or the caller repeats himself. */
+static const struct pg_statement create_again_statement = {
+        PG_STATEMENT_CREATE_AGAIN,
+        CREATE("ON CONFLICT (id) DO NOTHING"),
 };
 
 static const struct pg_statement resolve_statement = {
@@ -132,11 +134,13 @@ static int send(struct pg_lane *lane, struct pg_batch *batch)
         put_identity(&lane->params, batch);
         put_content(&lane->params, batch);
         put_times(&lane->params, batch);
-        return pg_lane_send(lane, batch, &create_statement);
+        pg_put_silent(&lane->params, lane->connection.store->muted_events);
+        return pg_lane_send(lane, batch,
+                            batch->tries > 0 ? &create_again_statement : &create_statement);
 }
 
 static void finish_created(struct pg_store *store, struct pg_batch *batch, size_t slot,
-                           enum aip_job_status status, int64_t outbox_id)
+                           enum aip_job_status status, int64_t outbox_id, int32_t outbox_n)
 {
         struct aip_job_create *create = create_of(batch->slots[slot]);
         create->ret_outcome = AIP_CREATE_CREATED;
@@ -144,6 +148,7 @@ static void finish_created(struct pg_store *store, struct pg_batch *batch, size_
         create->ret_status = status;
         create->ret_transition = aip_job_created(create->job);
         create->ret_transition.outbox_id = outbox_id;
+        create->ret_transition.outbox_n = outbox_n;
         pg_batch_finish(store, batch, slot, NULL);
 }
 
@@ -155,7 +160,7 @@ static void read_created(struct pg_store *store, struct pg_batch *batch, const P
                 int64_t slot = pg_slot_map_find(&store->map, &id);
                 if (slot >= 0)
                         finish_created(store, batch, (size_t)slot, AIP_JOB_QUEUED,
-                                       pg_get_int8(result, row, 1));
+                                       pg_get_int8(result, row, 1), pg_get_int4(result, row, 2));
         }
 }
 
@@ -186,7 +191,7 @@ static void resolve_row(struct pg_store *store, struct pg_batch *batch, const PG
         (void)aip_job_status_parse(pg_get_text(result, row, 4), &status, NULL);
         int is_ours = aip_id_equal(&stored, &aip_job_fields(create->job)->id);
         if (is_ours && (aip_id_is_nil(&holder) || aip_id_equal(&holder, &stored)))
-                finish_created(store, batch, slot, status, 0);
+                finish_created(store, batch, slot, status, 0, 0);
         else if (!aip_id_is_nil(&holder))
                 finish_key_taken(store, batch, slot, result, row, status);
         /* else: what stood in the way has gone; it is sent again */
@@ -210,6 +215,7 @@ const struct pg_kind pg_create_kind = {
         .lane = PG_ACCEPT,
         .max_rows = AIP_STORE_BATCH_MAX,
         .is_repeatable = 1,
+        .is_repeated_when_there = 1,
         .bytes = bytes_of,
         .id = id_of,
         .send = send,

@@ -188,7 +188,10 @@ void pg_batch_failed(struct pg_store *store, struct pg_batch *batch)
         enum pg_fault fault = pg_fault_of(batch->failure);
         aip_error *error = pg_fault_error(batch->failure);
         compact(batch);
-        if (fault == PG_FAULT_ROW && batch->n_slots > 1) {
+        if (pg_kinds[batch->kind]->is_repeated_when_there && batch->tries == 0 &&
+            pg_fault_is_duplicate(batch->failure)) {
+                again_or_finish(store, batch, error);
+        } else if (fault == PG_FAULT_ROW && batch->n_slots > 1) {
                 aip_error_free(error);
                 halve(store, batch);
         } else if (fault == PG_FAULT_REPEAT || fault == PG_FAULT_CONNECTION) {

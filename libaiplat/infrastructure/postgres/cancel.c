@@ -21,10 +21,11 @@ static const struct pg_statement cancel_statement = {
         "session = NULL, is_delayed = false, updated_at = greatest($2::timestamptz, j.updated_at), "
         "finished_at = greatest($2::timestamptz, j.updated_at) FROM held h WHERE j.id = h.id "
         "AND j.id = ANY ($1::uuid[]) "
-        "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
+        "RETURNING j.id AS job_id, j.version, "
         "j.updated_at AS at, 'cancelled' AS kind, h.status AS from_status, j.status AS to_status, "
-        "j.attempt, false AS is_runnable, NULL::text AS error_code), " PG_POSTED
-        ", " PG_TOLD("aiplat_jobs_cancelled", "true") " " PG_MOVED_AND_TOLD,
+        "j.attempt, false AS is_runnable, NULL::text AS error_code), " PG_POSTED(
+                "$3::text[]") ", " PG_TOLD("aiplat_jobs_cancelled",
+                                           "true") " " PG_MOVED_AND_TOLD("$3::text[]"),
 };
 
 static const struct pg_statement resolve_statement = {
@@ -42,13 +43,14 @@ static int send(struct pg_lane *lane, struct pg_batch *batch)
                 return pg_lane_send(lane, batch, &resolve_statement);
         pg_scalar(p);
         pg_put_time(p, aip_wall_us(lane->connection.store->loop));
+        pg_put_silent(p, lane->connection.store->muted_events);
         return pg_lane_send(lane, batch, &cancel_statement);
 }
 
 static void read_cancelled(struct pg_store *store, struct pg_batch *batch, const PGresult *result)
 {
         for (int row = 0; row < PQntuples(result); row++) {
-                struct aip_id id = pg_get_id(result, row, 1);
+                struct aip_id id = pg_get_id(result, row, 2);
                 int64_t slot = pg_slot_map_find(&store->map, &id);
                 if (slot < 0)
                         continue;

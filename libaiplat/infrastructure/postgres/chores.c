@@ -37,10 +37,10 @@ static const struct pg_statement promote_statement = {
         "FOR UPDATE SKIP LOCKED), "
         "moved AS (UPDATE jobs j SET is_delayed = false "
         "WHERE j.id = ANY (ARRAY(SELECT id FROM held)) "
-        "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
+        "RETURNING j.id AS job_id, j.version, "
         "$2::timestamptz AS at, 'due' AS kind, j.status AS from_status, j.status AS to_status, "
-        "j.attempt, true AS is_runnable, NULL::text AS error_code), " PG_POSTED
-        " SELECT " PG_MOVED_COLUMNS " FROM moved",
+        "j.attempt, true AS is_runnable, NULL::text AS error_code), " PG_POSTED(
+                "$3::text[]") " SELECT " PG_MOVED_COLUMNS("$3::text[]") " FROM moved",
 };
 
 static const struct pg_statement next_delayed_statement = {
@@ -56,6 +56,7 @@ static int send_promote(struct pg_lane *lane, struct pg_batch *batch)
         pg_put_int8(p, (int64_t)chores_of(batch)->limit);
         pg_scalar(p);
         pg_put_time(p, aip_wall_us(lane->connection.store->loop));
+        pg_put_silent(p, lane->connection.store->muted_events);
         int r = pg_lane_send(lane, batch, &promote_statement);
         return r < 0 ? r : pg_lane_send(lane, batch, &next_delayed_statement);
 }
@@ -105,14 +106,14 @@ static const struct pg_statement recover_statement = {
         "finished_at = CASE WHEN j.attempt >= j.max_attempts THEN greatest($2::timestamptz, "
         "j.updated_at) END "
         "WHERE j.id = ANY (ARRAY(SELECT id FROM held)) "
-        "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
+        "RETURNING j.id AS job_id, j.version, "
         "j.updated_at AS at, CASE WHEN j.status = 'QUEUED' THEN 'released' ELSE 'failed' END AS "
         "kind, "
         "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "
         "j.status = 'QUEUED' AS is_runnable, CASE WHEN j.status = 'FAILED' THEN j.error_code END "
         "AS "
-        "error_code), " PG_POSTED
-        ", " PG_TOLD("aiplat_jobs_ended", "to_status = 'FAILED'") " " PG_MOVED_AND_TOLD,
+        "error_code), " PG_POSTED("$3::text[]") ", " PG_TOLD(
+                "aiplat_jobs_ended", "to_status = 'FAILED'") " " PG_MOVED_AND_TOLD("$3::text[]"),
 };
 
 static const struct pg_statement bury_statement = {
@@ -135,6 +136,7 @@ static int send_recover(struct pg_lane *lane, struct pg_batch *batch)
         pg_put_int8(p, (int64_t)chores_of(batch)->limit);
         pg_scalar(p);
         pg_put_time(p, aip_wall_us(lane->connection.store->loop));
+        pg_put_silent(p, lane->connection.store->muted_events);
         r = pg_lane_send(lane, batch, &recover_statement);
         return r < 0 ? r : pg_lane_send(lane, batch, &bury_statement);
 }
@@ -161,16 +163,19 @@ static const struct pg_statement lazy_commit_statement = {
 
 static const struct pg_statement sweep_statement = {
         PG_STATEMENT_SWEEP,
-        "WITH held AS MATERIALIZED (SELECT o.id FROM outbox o "
+        "WITH stale AS MATERIALIZED (SELECT o.id, o.n FROM outbox o "
         "WHERE o.touched_at <= now() - $1::bigint * interval '1 millisecond' "
         "ORDER BY o.touched_at LIMIT $2::bigint FOR UPDATE SKIP LOCKED), "
+        /* whole rows, until they hold that many transitions */
+        "held AS MATERIALIZED (SELECT id FROM (SELECT id, sum(n) OVER (ORDER BY id) - n AS before "
+        "FROM stale) AS summed WHERE before < $2::bigint), "
         "touched AS (UPDATE outbox o SET touched_at = now() "
         "WHERE o.id = ANY (ARRAY(SELECT id FROM held)) "
         "RETURNING o.*) "
-        "SELECT id, job_id, version, at, kind, from_status, to_status, attempt, is_runnable AND "
-        "coalesce((SELECT j.status = 'QUEUED' FROM jobs j WHERE j.id = job_id), false) AS "
-        "is_runnable, "
-        "error_code FROM touched ORDER BY id",
+        "SELECT o.id, o.n, t.job_id, t.version, t.at, t.kind, t.from_status, t.to_status, "
+        "t.attempt, t.is_runnable AND coalesce((SELECT j.status = 'QUEUED' FROM jobs j "
+        "WHERE j.id = t.job_id), false), t.error_code "
+        "FROM touched o CROSS JOIN LATERAL unnest(o.transitions) AS t ORDER BY o.id",
 };
 
 static int send_sweep(struct pg_lane *lane, struct pg_batch *batch)

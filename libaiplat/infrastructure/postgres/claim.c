@@ -28,32 +28,31 @@ static size_t rows_of(const struct aip_op *op)
 #define DUE "j.status < 'PROCESSING' AND (NOT j.is_delayed OR j.run_at <= now())"
 
 /* Moves those of `wanted` that `condition` finds, in the order of ids. */
-#define TAKE(condition)                                                                            \
+#define TAKE(condition, silent)                                                                    \
         "moved AS (UPDATE jobs j SET status = 'PROCESSING', version = j.version + 1, "             \
         "attempt = j.attempt + 1, session = w.session, is_delayed = false, "                       \
         "started_at = greatest($3::timestamptz, j.updated_at, j.run_at), "                         \
         "updated_at = greatest($3::timestamptz, j.updated_at, j.run_at) "                          \
         "FROM wanted w WHERE j.id = w.id AND j.id = ANY (" condition ") AND " DUE " "              \
-        "RETURNING nextval('outbox_ids') AS outbox_id, w.slot, j.session, " PG_JOB_COLUMNS(        \
+        "RETURNING w.slot, j.session, " PG_JOB_COLUMNS(                                            \
                 "j") "), "                                                                         \
-                     "posted AS (INSERT INTO outbox (id, job_id, version, kind, from_status, "     \
-                     "to_status, "                                                                 \
-                     "attempt, is_runnable, at) SELECT outbox_id, id, version, 'started', "        \
-                     "'QUEUED', "                                                                  \
-                     "'PROCESSING', attempt, false, updated_at FROM moved) "                       \
-                     "SELECT l.id, m.outbox_id, m.slot, (SELECT revision FROM "                    \
-                     "catalog_revision), " PG_JOB_COLUMNS(                                         \
-                             "m") " "                                                              \
-                                  "FROM live l LEFT JOIN moved m ON m.session = l.id"
+                     "posted AS (INSERT INTO outbox (n, transitions) SELECT count(*), "            \
+                     "array_agg(ROW(id, "                                                          \
+                     "version, updated_at, 'started', 'QUEUED', status, attempt, false, "          \
+                     "NULL)::job_transition) FROM moved WHERE 'started' <> ALL (" silent ") "      \
+                     "HAVING count(*) > 0 RETURNING id, n) "                                       \
+                     "SELECT l.id, (SELECT id FROM posted), (SELECT n FROM posted), m.slot, "      \
+                     "(SELECT revision FROM catalog_revision), " PG_JOB_COLUMNS(                   \
+                             "m") " FROM live l LEFT JOIN moved m ON m.session = l.id"
 
-/* Columns of the answer. A live session without jobs has one row, whose outbox_id is null. */
-enum { SESSION, OUTBOX_ID, SLOT, REVISION, JOB };
+/* Columns of the answer. A live session without jobs has one row, whose slot is null. */
+enum { SESSION, OUTBOX_ID, OUTBOX_N, SLOT, REVISION, JOB };
 
 static const struct pg_statement claim_statement = {
         PG_STATEMENT_CLAIM,
         LIVE "wanted AS MATERIALIZED (SELECT w.id, w.slot, w.session "
              "FROM unnest($4::uuid[], $5::integer[], $6::uuid[]) AS w(id, slot, session) "
-             "JOIN live ON live.id = w.session ORDER BY w.id), " TAKE("$4::uuid[]"),
+             "JOIN live ON live.id = w.session ORDER BY w.id), " TAKE("$4::uuid[]", "$7::text[]"),
 };
 
 /* For the one session of the claim; nothing when it is not alive. */
@@ -65,7 +64,8 @@ static const struct pg_statement claim_statement = {
 static const struct pg_statement claim_some_statement = {
         PG_STATEMENT_CLAIM_SOME,
         LIVE "chosen AS MATERIALIZED (SELECT j.id FROM jobs j WHERE j.id = ANY ($4::uuid[]) "
-             "AND " DUE " ORDER BY j.id LIMIT $5::bigint FOR UPDATE), " WANTED TAKE("$4::uuid[]"),
+             "AND " DUE " ORDER BY j.id LIMIT $5::bigint FOR UPDATE), " WANTED TAKE("$4::uuid[]",
+                                                                                    "$6::text[]"),
 };
 
 /* The names come step by step from the index (config_name, run_at), a probe each, however many jobs
@@ -89,7 +89,7 @@ static const struct pg_statement claim_due_statement = {
              "chosen AS MATERIALIZED (SELECT j.id FROM ranked r JOIN jobs j ON j.id = r.id "
              "WHERE j.id = ANY (ARRAY(SELECT id FROM ranked)) AND " DUE " "
              "ORDER BY r.rank, r.run_at LIMIT $5::bigint FOR UPDATE OF j SKIP LOCKED), " WANTED
-                     TAKE("ARRAY(SELECT id FROM wanted)"),
+                     TAKE("ARRAY(SELECT id FROM wanted)", "$7::text[]"),
 };
 
 static int is_first_of_session(const struct pg_batch *batch, size_t slot)
@@ -143,6 +143,7 @@ static int send_many(struct pg_lane *lane, struct pg_batch *batch)
                 for (size_t k = 0; k < claim_of(batch->slots[i])->n_ids; k++)
                         pg_put_id(p, &claim_of(batch->slots[i])->session);
         }
+        pg_put_silent(p, lane->connection.store->muted_events);
         return pg_lane_send(lane, batch, &claim_statement);
 }
 
@@ -165,6 +166,7 @@ static int send_one(struct pg_lane *lane, struct pg_batch *batch)
                 for (size_t i = 0; i < claim->n_without_configs; i++)
                         pg_put_text(p, claim->without_configs[i]);
         }
+        pg_put_silent(p, lane->connection.store->muted_events);
         return pg_lane_send(lane, batch,
                             claim->n_ids > 0 ? &claim_some_statement : &claim_due_statement);
 }
@@ -183,11 +185,12 @@ static void claimed_deinit(struct claimed *claimed)
         free(claimed->transitions);
 }
 
-static struct aip_transition started(const aip_job *job, int64_t outbox_id)
+static struct aip_transition started(const aip_job *job, int64_t outbox_id, int32_t outbox_n)
 {
         const struct aip_job_fields *f = aip_job_fields(job);
         return (struct aip_transition){
                 .outbox_id = outbox_id,
+                .outbox_n = outbox_n,
                 .job_id = f->id,
                 .version = f->version,
                 .at_us = f->updated_at_us,
@@ -214,14 +217,14 @@ static int take_row(struct pg_store *store, struct claimed *claimed, const PGres
                 return 0;
         }
         claimed->jobs[claimed->n] = job;
-        claimed->transitions[claimed->n++] = started(job, pg_get_int8(result, row, OUTBOX_ID));
+        claimed->transitions[claimed->n++] = started(job, pg_get_int8(result, row, OUTBOX_ID),
+                                                     pg_get_int4(result, row, OUTBOX_N));
         return 0;
 }
 
 static int is_row_of(const PGresult *result, int row, size_t slot)
 {
-        return !PQgetisnull(result, row, OUTBOX_ID) &&
-               (size_t)pg_get_int4(result, row, SLOT) == slot;
+        return !PQgetisnull(result, row, SLOT) && (size_t)pg_get_int4(result, row, SLOT) == slot;
 }
 
 static int is_live(const PGresult *result, const struct aip_id *session)

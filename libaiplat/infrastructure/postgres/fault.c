@@ -42,6 +42,12 @@ enum pg_fault pg_fault_of(const PGresult *failure)
         return PG_FAULT_ROW;
 }
 
+int pg_fault_is_duplicate(const PGresult *failure)
+{
+        const char *state = PQresultErrorField(failure, PG_DIAG_SQLSTATE);
+        return state && strcmp(state, "23505") == 0;
+}
+
 static int is_schema_missing(const PGresult *failure)
 {
         const char *state = PQresultErrorField(failure, PG_DIAG_SQLSTATE);

@@ -39,12 +39,17 @@ static const struct pg_statement finish_statement = {
         "output_tokens = h.output_tokens, updated_at = h.updated_at, finished_at = h.finished_at "
         "FROM input h WHERE j.id = h.id AND j.id = ANY ($1::uuid[]) AND j.session IS NOT NULL "
         "AND j.version = h.version - 1 "
-        "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, h.at, h.kind, "
+        "RETURNING j.id AS job_id, j.version, h.at, h.kind, "
         "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "
-        "h.is_runnable, h.outbox_error AS error_code), " PG_POSTED ", " PG_TOLD(
-                "aiplat_jobs_ended", "to_status <> 'QUEUED'") " "
-                                                              "SELECT job_id, outbox_id, (SELECT "
-                                                              "count(*) FROM told) FROM moved",
+        "h.is_runnable, h.outbox_error AS error_code), " PG_POSTED("$20::text[]") ", " PG_TOLD(
+                "aiplat_jobs_ended",
+                "to_status <> 'QUEUED'") " SELECT job_id, " PG_POSTED_AS("$20::text[]") ", "
+                                                                                        "(SELECT "
+                                                                                        "count(*) "
+                                                                                        "FROM "
+                                                                                        "told) "
+                                                                                        "FROM "
+                                                                                        "moved",
 };
 
 /* The time tells a repetition from what another made of the same version: recovery, a cancel. */
@@ -111,6 +116,7 @@ static int send(struct pg_lane *lane, struct pg_batch *batch)
         }
         put_outcome(p, batch);
         put_transition(p, batch);
+        pg_put_silent(p, lane->connection.store->muted_events);
         return pg_lane_send(lane, batch, &finish_statement);
 }
 
@@ -129,9 +135,11 @@ static void read_recorded(struct pg_store *store, struct pg_batch *batch, const 
                 int64_t slot = pg_slot_map_find(&store->map, &id);
                 if (slot < 0)
                         continue;
-                if (batch->stage == 0)
-                        finish_of(batch->slots[slot])->transition.outbox_id =
-                                pg_get_int8(result, row, 1);
+                struct aip_transition *t = &finish_of(batch->slots[slot])->transition;
+                if (batch->stage == 0) {
+                        t->outbox_id = pg_get_int8(result, row, 1);
+                        t->outbox_n = pg_get_int4(result, row, 2);
+                }
                 finish_as(store, batch, (size_t)slot, AIP_FINISH_RECORDED);
         }
 }
@@ -151,7 +159,7 @@ static void answered(struct pg_store *store, struct pg_batch *batch)
 }
 
 const struct pg_kind pg_finish_kind = {
-        .lane = PG_WORK,
+        .lane = PG_RESULTS,
         .max_rows = AIP_STORE_BATCH_MAX,
         .is_repeatable = 1,
         .bytes = bytes_of,

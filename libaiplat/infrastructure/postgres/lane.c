@@ -28,8 +28,8 @@ static const char session_setup[] =
         "WHERE current_setting('synchronous_commit') = 'off'";
 
 static const char *const lane_names[PG_N_LANES] = {
-        [PG_ACCEPT] = "accept", [PG_WORK] = "work",     [PG_CHORES] = "chores",
-        [PG_READ] = "read",     [PG_BROWSE] = "browse",
+        [PG_ACCEPT] = "accept", [PG_RESULTS] = "results", [PG_WORK] = "work",
+        [PG_CHORES] = "chores", [PG_READ] = "read",       [PG_BROWSE] = "browse",
 };
 
 static struct pg_lane *lane_of(struct pg_connection *connection)

@@ -150,3 +150,17 @@ void pg_put_id(struct pg_params *params, const struct aip_id *id)
 {
         put_element(params, id->bytes, sizeof(id->bytes));
 }
+
+void pg_put_silent(struct pg_params *params, uint32_t muted_events)
+{
+        pg_array(params, PG_TEXT);
+        for (int kind = AIP_TRANSITION_CREATED; kind <= AIP_TRANSITION_CANCELLED; kind++) {
+                struct aip_transition transition = {.kind = (enum aip_transition_kind)kind};
+                enum aip_job_event_type types[AIP_JOB_EVENTS_PER_TRANSITION];
+                uint32_t events = 0;
+                for (size_t n = aip_transition_events(&transition, types); n > 0; n--)
+                        events |= 1u << types[n - 1];
+                if ((events & ~muted_events) == 0)
+                        pg_put_text(params, aip_str_of(aip_transition_kind_name(transition.kind)));
+        }
+}

@@ -4,7 +4,7 @@
  *     aip_store ──► kinds (create, claim, finish …): one first-in first-out queue each
  *                     │  natural batching: one batch of a kind in flight, the rest waits
  *                     ▼
- *     lanes (accept, work, chores, read, browse): one connection each, in pipeline mode; a batch
+ *     lanes (accept, results, work, chores, read, browse): one connection each, in pipeline mode; a batch
  *                     is one or a few prepared statements and a sync, hence one transaction
  *     listener: one connection that only LISTENs          migrator: one while it migrates
  *
@@ -112,6 +112,8 @@ void pg_put_text(struct pg_params *params, struct aip_str s);
 void pg_put_text_or_null(struct pg_params *params, struct aip_str s); /* s.p NULL: null */
 void pg_put_bytes(struct pg_params *params, const void *bytes, size_t n);
 void pg_put_id(struct pg_params *params, const struct aip_id *id);
+/* A parameter of its own: the kinds of transitions of whose events none is published. */
+void pg_put_silent(struct pg_params *params, uint32_t muted_events);
 
 /* ---- rows.c: binary results ---- */
 
@@ -133,19 +135,29 @@ struct aip_id pg_get_id(const PGresult *result, int row, int column);    /* null
 /* Columns from `first` on are PG_JOB_COLUMNS. */
 int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, aip_error **err);
 
-/* For statements whose CTE `moved` holds the columns that pg_get_transition() reads. */
-#define PG_MOVED_COLUMNS                                                                           \
-        "outbox_id, job_id, version, at, kind, from_status, to_status, attempt, is_runnable, "     \
-        "error_code"
-#define PG_POSTED                                                                                  \
-        "posted AS (INSERT INTO outbox (id, job_id, version, at, kind, from_status, to_status, "   \
-        "attempt, is_runnable, error_code) SELECT " PG_MOVED_COLUMNS " FROM moved)"
+/*
+ * For statements whose CTE `moved` holds these columns: one outbox row with the transitions of which
+ * something is to be published, and what pg_get_transition() reads. `silent` is a text[] parameter:
+ * the kinds of transitions whose events nobody wants (pg_put_silent()).
+ */
+#define PG_TRANSITION                                                                              \
+        "job_id, version, at, kind, from_status, to_status, attempt, is_runnable, error_code"
+#define PG_IS_TOLD(silent) "(is_runnable OR kind <> ALL (" silent "))"
+#define PG_POSTED(silent)                                                                          \
+        "posted AS (INSERT INTO outbox (n, transitions) SELECT count(*), "                         \
+        "array_agg(ROW(" PG_TRANSITION ")::job_transition) FROM moved WHERE " PG_IS_TOLD(          \
+                silent) " HAVING count(*) > 0 RETURNING id, n)"
+#define PG_POSTED_AS(silent)                                                                       \
+        "CASE WHEN " PG_IS_TOLD(silent) " THEN (SELECT id FROM posted) END, (SELECT n FROM "       \
+                                        "posted)"
+#define PG_MOVED_COLUMNS(silent) PG_POSTED_AS(silent) ", " PG_TRANSITION
 /* One notification for at most 240 ids of 32 hexadecimal digits: payloads end below 8000 bytes. */
 #define PG_TOLD(channel, condition)                                                                \
         "told AS MATERIALIZED (SELECT pg_notify('" channel                                         \
         "', string_agg(replace(job_id::text, '-', ''), '')) FROM (SELECT job_id, row_number() "    \
         "OVER () - 1 AS nth FROM moved WHERE " condition ") AS numbered GROUP BY nth / 240)"
-#define PG_MOVED_AND_TOLD "SELECT " PG_MOVED_COLUMNS ", (SELECT count(*) FROM told) FROM moved"
+#define PG_MOVED_AND_TOLD(silent)                                                                  \
+        "SELECT " PG_MOVED_COLUMNS(silent) ", (SELECT count(*) FROM told) FROM moved"
 int pg_get_transition(const PGresult *result, int row, struct aip_transition *ret_transition,
                       aip_error **err);
 /* Every row; *ret_transitions is NULL when there are none. */
@@ -162,6 +174,8 @@ enum pg_fault {
         PG_FAULT_TIMEOUT
 };
 enum pg_fault pg_fault_of(const PGresult *failure);
+/* A unique key is there already. */
+int pg_fault_is_duplicate(const PGresult *failure);
 /* The error for callers. Never NULL. */
 aip_error *pg_fault_error(const PGresult *failure);
 /* libpq's message as one line without trailing white space. */
@@ -169,7 +183,7 @@ void pg_one_line(const char *message, char *ret_line, size_t max_bytes);
 
 /* ---- kinds, batches and lanes ---- */
 
-enum pg_lane_name { PG_ACCEPT, PG_WORK, PG_CHORES, PG_READ, PG_BROWSE, PG_N_LANES };
+enum pg_lane_name { PG_ACCEPT, PG_RESULTS, PG_WORK, PG_CHORES, PG_READ, PG_BROWSE, PG_N_LANES };
 
 /* In the order in which a free lane looks at them. */
 enum pg_kind_name {
@@ -198,6 +212,7 @@ enum pg_kind_name {
 
 enum pg_statement_name {
         PG_STATEMENT_CREATE,
+        PG_STATEMENT_CREATE_AGAIN,
         PG_STATEMENT_CREATE_RESOLVE,
         PG_STATEMENT_FINISH,
         PG_STATEMENT_FINISH_RESOLVE,
@@ -242,8 +257,9 @@ struct pg_statement {
 struct pg_lane;
 struct pg_kind {
         enum pg_lane_name lane;
-        size_t max_rows;   /* of one batch */
-        int is_repeatable; /* sent again when the answer was lost with the connection */
+        size_t max_rows;            /* of one batch */
+        int is_repeatable;          /* sent again when the answer was lost with the connection */
+        int is_repeated_when_there; /* also when a row is there already: another statement then */
         /* What an operation adds to a batch; NULL: one row, no bytes to speak of. */
         size_t (*rows)(const struct aip_op *op);
         size_t (*bytes)(const struct aip_op *op);
@@ -340,6 +356,7 @@ struct pg_store {
         struct aip_loop loop;
         const struct aip_log *log;
         struct aip_random random;
+        uint32_t muted_events;
         char **keywords, **values; /* of the connection string, NULL-terminated */
         struct pg_lane lanes[PG_N_LANES];
         struct pg_queue queues[PG_N_KINDS];

@@ -98,19 +98,20 @@ int pg_get_transition(const PGresult *result, int row, struct aip_transition *re
 {
         struct aip_transition t = {0};
         t.outbox_id = pg_get_int8(result, row, 0);
-        t.job_id = pg_get_id(result, row, 1);
-        t.version = pg_get_int8(result, row, 2);
-        t.at_us = pg_get_time(result, row, 3);
-        int r = aip_transition_kind_parse(pg_get_text(result, row, 4), &t.kind, err);
+        t.outbox_n = pg_get_int4(result, row, 1);
+        t.job_id = pg_get_id(result, row, 2);
+        t.version = pg_get_int8(result, row, 3);
+        t.at_us = pg_get_time(result, row, 4);
+        int r = aip_transition_kind_parse(pg_get_text(result, row, 5), &t.kind, err);
         if (r == 0)
-                r = aip_job_status_parse(pg_get_text(result, row, 5), &t.from, err);
+                r = aip_job_status_parse(pg_get_text(result, row, 6), &t.from, err);
         if (r == 0)
-                r = aip_job_status_parse(pg_get_text(result, row, 6), &t.to, err);
+                r = aip_job_status_parse(pg_get_text(result, row, 7), &t.to, err);
         if (r < 0)
                 return r;
-        t.attempt = pg_get_int4(result, row, 7);
-        t.is_runnable = pg_get_bool(result, row, 8);
-        struct aip_str code = pg_get_text(result, row, 9);
+        t.attempt = pg_get_int4(result, row, 8);
+        t.is_runnable = pg_get_bool(result, row, 9);
+        struct aip_str code = pg_get_text(result, row, 10);
         memcpy(t.error_code, code.n ? code.p : "", AIP_MIN(code.n, sizeof(t.error_code) - 1));
         *ret_transition = t;
         return 0;

@@ -107,10 +107,11 @@ static const struct pg_statement release_statement = {
         "run_at = greatest($5::timestamptz, j.updated_at), "
         "updated_at = greatest($5::timestamptz, j.updated_at) "
         "WHERE j.id = ANY (ARRAY(SELECT id FROM held)) "
-        "RETURNING nextval('outbox_ids') AS outbox_id, j.id AS job_id, j.version, "
+        "RETURNING j.id AS job_id, j.version, "
         "j.updated_at AS at, 'released' AS kind, 'PROCESSING'::job_status AS from_status, "
         "j.status AS to_status, j.attempt, true AS is_runnable, NULL::text AS "
-        "error_code), " PG_POSTED " SELECT " PG_MOVED_COLUMNS " FROM moved",
+        "error_code), " PG_POSTED("$6::text[]") " SELECT " PG_MOVED_COLUMNS(
+                "$6::text[]") " FROM moved",
 };
 
 static int send_leave(struct pg_lane *lane, struct pg_batch *batch)
@@ -139,6 +140,7 @@ static int send_release(struct pg_lane *lane, struct pg_batch *batch)
                 pg_put_int8(p, release->fences[i].version);
         pg_scalar(p);
         pg_put_time(p, aip_wall_us(lane->connection.store->loop));
+        pg_put_silent(p, lane->connection.store->muted_events);
         return pg_lane_send(lane, batch, &release_statement);
 }
 

@@ -503,6 +503,7 @@ int aip_postgres_store_new(const struct aip_store_options *options, struct aip_s
         store->loop = options->loop;
         store->log = options->log;
         store->random = options->random;
+        store->muted_events = options->muted_events;
         store->deadlines.fire = on_deadlines;
         store->close_task.run = run_close;
         int r = parse_url(store, options->url, err);
