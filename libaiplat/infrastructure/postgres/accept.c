@@ -46,7 +46,7 @@ static size_t bytes_of(const struct aip_op *op)
         "is_runnable, NULL::text AS error_code), " PG_POSTED(                                      \
                 "$17::text[]") " SELECT job_id, " PG_POSTED_AS("$17::text[]") " FROM moved"
 
-/* Ids are fresh, and looking for each first costs more than all else of its insertion. */
+/* Ids are fresh: none is looked for before it is inserted. */
 static const struct pg_statement create_statement = {PG_STATEMENT_CREATE, CREATE("")};
 
 /* When one of them is there already: an answer was lost, or the caller repeats himself. */
