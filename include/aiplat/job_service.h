@@ -45,8 +45,9 @@ AIP_API void aip_job_service_free(aip_job_service *service);
  * Accept a job. Errors: AIP_EINVAL (the field is named; so is every variable that the template needs
  * and that is missing), AIP_ENOTFOUND (an unknown or inactive configuration, an unknown template or
  * graph: named), AIP_ECONFLICT (the
- * idempotency key was used with another request), AIP_EUNAVAILABLE, AIP_ELIMIT. On success the job is
- * durable. After AIP_EUNAVAILABLE or AIP_ETIMEOUT it may or may not be: send it again with the same
+ * idempotency key was used with another request), AIP_EUNAVAILABLE, AIP_ELIMIT (too much waits for the
+ * store already: nothing happened, aip_error_retry_after_ms says when to try again). On success the job
+ * is durable. After AIP_EUNAVAILABLE or AIP_ETIMEOUT it may or may not be: send it again with the same
  * idempotency key.
  */
 struct aip_job_submit {
@@ -61,6 +62,8 @@ struct aip_job_submit {
         struct aip_job_create create;
         aip_job *job;
         aip_job_service *service;
+        struct aip_job_submit *next_waiting, *previous_waiting;
+        int64_t since_ms;
 };
 AIP_API void aip_job_service_submit(aip_job_service *service, struct aip_job_submit *submit);
 

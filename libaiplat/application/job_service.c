@@ -9,6 +9,7 @@
  */
 #include <aiplat/job_service.h>
 
+#include "admission.h"
 #include "fault_point.h"
 #include "job_view.h"
 #include "macros.h"
@@ -35,6 +36,7 @@ struct aip_job_service {
         aip_outbox_relay *relay;
         int32_t cache_ttl_s;
         struct aip_id_source ids;
+        struct aip_admission admission;
         struct aip_store_watcher watcher;
         struct aip_job_read *waiters[WAITER_BUCKETS]; /* reads that may wait, by job id */
 };
@@ -167,6 +169,8 @@ static void created(struct aip_op *op)
         struct aip_job_create *create = &submit->create;
         aip_error *err = AIP_TAKE(op->err);
 
+        aip_admission_leave(&submit->service->admission, submit, !err,
+                            aip_now_ms(submit->service->loop));
         if (!err && create->ret_outcome == AIP_CREATE_KEY_REUSED)
                 aip_error_set(&err, AIP_ECONFLICT,
                               "Idempotency-Key: already used with a different request");
@@ -184,6 +188,20 @@ static void created(struct aip_op *op)
         submit_end(submit, err);
 }
 
+/* Before anything else, as what is refused must cost as little as can be. */
+static int admit(struct aip_job_service *s, aip_error **err)
+{
+        int64_t retry_ms = aip_admission_retry_ms(&s->admission, aip_now_ms(s->loop));
+        int r;
+
+        if (retry_ms == 0)
+                return 0;
+        r = aip_error_set(err, AIP_ELIMIT, "overloaded: what waits for the store takes it %lld ms",
+                          (long long)retry_ms);
+        aip_error_set_retryable(*err, 1, retry_ms);
+        return r;
+}
+
 void aip_job_service_submit(aip_job_service *s, struct aip_job_submit *submit)
 {
         aip_error *err = NULL;
@@ -192,13 +210,14 @@ void aip_job_service_submit(aip_job_service *s, struct aip_job_submit *submit)
         submit->job = NULL;
         submit->ret_is_replay = 0;
         submit->create = (struct aip_job_create){.op = {.done = created}};
-        if (prepare(s, submit, &err) < 0) {
+        if (admit(s, &err) < 0 || prepare(s, submit, &err) < 0) {
                 submit_end(submit, err);
                 return;
         }
         submit->create.op.deadline_ms = submit->op.deadline_ms;
         submit->create.job = submit->job;
         submit->create.idempotency_key = submit->idempotency_key;
+        aip_admission_enter(&s->admission, submit, aip_now_ms(s->loop));
         s->jobs.ops->create(s->jobs.self, &submit->create);
 }
 

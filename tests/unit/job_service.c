@@ -182,6 +182,35 @@ Test(job_service, what_happened_in_spite_of_an_error_is_swept_up_and_published)
         cr_expect_eq(one.memory->outbox.n, 0u);
 }
 
+Test(job_service, refuses_submissions_while_the_store_is_behind)
+{
+        static struct aip_job_submit s[AIP_STORE_BATCH_MAX], last;
+
+        one.node.jobs.delay_ms = 2000; /* each way */
+        one.node.jobs.is_exact = 1;
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(s); i++) {
+                s[i] = submit_of("p", "fast");
+                s[i].op.deadline_ms = now_ms(&one) + 60000;
+                aip_job_service_submit(one.node.service, &s[i]);
+                if (i == 0)
+                        pass_ms(&one, 1000); /* nobody is turned away for one that takes long */
+        }
+        last = submit_of("p", "fast");
+        aip_job_service_submit(one.node.service, &last);
+        await(&one, &last.op);
+        cr_assert_eq(aip_error_code(last.op.err), AIP_ELIMIT);
+        cr_expect_eq(aip_error_retry_after_ms(last.op.err), 1000);
+        cr_expect_not_null(strstr(aip_error_message(last.op.err), "takes it 1000 ms"));
+        aip_error_free(last.op.err);
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(s); i++) {
+                await(&one, &s[i].op);
+                cr_assert_null(s[i].op.err);
+        }
+        one.node.jobs.delay_ms = 0;
+        submit(&one, submit_of("p", "fast"));
+        cr_expect_eq(one.memory->n_jobs, AIP_STORE_BATCH_MAX + 1u);
+}
+
 /* ── view ────────────────────────────────────────────────────────────────────────────────────── */
 
 static struct aip_job_view view_of(const struct aip_id *id, int64_t wait_ms)

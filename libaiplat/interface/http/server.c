@@ -31,6 +31,8 @@
 #define WATCH_EVERY_MS   1000
 #define BACKLOG          1024
 #define SMALL_BODY_BYTES 4096
+/* Of all requests together; a small body never runs into it, as connections are limited. */
+#define BODIES_MAX_BYTES ((size_t)256 << 20)
 
 struct aip_http_server {
         struct aip_http_server_options options;
@@ -43,6 +45,7 @@ struct aip_http_server {
         struct aip_list requests; /* begun and not yet over */
         struct aip_list connections;
         int32_t n_connections;
+        size_t body_bytes; /* that all requests hold */
         struct aip_op *closing;
         struct aip_timer close_timer;
 };
@@ -129,6 +132,7 @@ static void free_request(struct http_request *request)
         if (request->work && request->free_work)
                 request->free_work(request->work);
         aip_free(request->work);
+        request->server->body_bytes -= request->body.n;
         aip_buf_deinit(&request->body);
         aip_buf_deinit(&request->answer.body);
         aip_list_remove(&request->link);
@@ -232,9 +236,18 @@ static void request_begin(struct http_request *request, const char *method)
 
 static void take_body(struct http_request *request, const char *data, size_t bytes)
 {
-        int r = request->answer.status ? 0
-                                       : aip_buf_append(&request->body, aip_str_make(data, bytes));
+        size_t *held = &request->server->body_bytes;
+        int r;
 
+        if (request->answer.status)
+                return;
+        if (request->body.n + bytes > SMALL_BODY_BYTES && *held + bytes > BODIES_MAX_BYTES) {
+                http_answer_problem(request, 503, "OVERLOADED",
+                                    "other requests' bodies take all memory there is for them");
+                return;
+        }
+        r = aip_buf_append(&request->body, aip_str_make(data, bytes));
+        *held += r < 0 ? 0 : bytes;
         if (r == AIP_ELIMIT)
                 http_answer_problem(request, 413, "PAYLOAD_TOO_LARGE",
                                     "the body is larger than %zu bytes", request->body.max_bytes);
