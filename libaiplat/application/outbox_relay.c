@@ -1,10 +1,13 @@
 /*
  * Publishes what the store has committed, then removes the outbox rows (outbox_relay.h).
  *
- *     push ──► [waiting] ── publish task and events ──► [in flight] ── all confirmed ──► [forget] ──► gone
- *                                                            │
- *                                                            └── any not confirmed ──► dropped here; the
- *                                                                row stays and is swept up later
+ *     push ──► [tasks] ── publish the task ── confirmed ──► [events] ── publish ── confirmed ──► forget
+ *       │                                                    ▲
+ *       └──────────── a transition without a task ───────────┘
+ *
+ * What is not confirmed is dropped here; its row stays and is swept up later. Tasks go at once. Events
+ * go in a small window, so that a burst of them does not take the broker's time from jobs; the window
+ * opens as they wait longer, long before the sweep would take them for lost.
  *
  * A row may hold several transitions: it is removed when all of them are published, and left to the
  * sweep when one of them is not, or never came here.
@@ -20,16 +23,21 @@
 #include "macros.h"
 #include "mem.h"
 
-#define MAX_WAITING       20000
-#define MAX_IN_FLIGHT     1000 /* transitions handed to the queue and not confirmed yet */
-#define FORGET_BATCH      512
-#define TO_FORGET_MAX     65536
-#define CHORE_BATCH       500
-#define EVENT_MAX_BYTES   1024
-#define PUBLISHES_MAX     (1 + AIP_JOB_EVENTS_PER_TRANSITION)
-#define PUBLISH_WAIT_MS   5000
-#define STORE_WAIT_MS     3000
-#define SHORTEST_PAUSE_MS 10
+#define MAX_WAITING     20000
+#define TASKS_IN_FLIGHT 1000 /* transitions handed to the queue and not confirmed yet */
+/* Likewise with events: while the oldest that waits is young, is EVENTS_LATE_MS old, or twice that. */
+#define EVENTS_IN_FLIGHT      64
+#define EVENTS_LATE_IN_FLIGHT 200
+#define EVENTS_DUE_IN_FLIGHT  400
+#define EVENTS_LATE_MS        1000
+#define FORGET_BATCH          512
+#define TO_FORGET_MAX         65536
+#define CHORE_BATCH           500
+#define EVENT_MAX_BYTES       1024
+#define PUBLISHES_MAX         (1 + AIP_JOB_EVENTS_PER_TRANSITION)
+#define PUBLISH_WAIT_MS       5000
+#define STORE_WAIT_MS         3000
+#define SHORTEST_PAUSE_MS     10
 
 struct entry;
 
@@ -55,6 +63,7 @@ struct entry {
         struct row *row; /* NULL: it has one of its own */
         struct message messages[PUBLISHES_MAX];
         unsigned n_unanswered;
+        int is_task; /* what is on its way is the task, not the events */
         int has_failed;
         int64_t since_ms; /* it is in memory since then */
         char job_id[AIP_ID_TEXT_BYTES];
@@ -84,9 +93,9 @@ struct aip_outbox_relay {
         int64_t sweep_age_ms;
         uint32_t muted_events;
 
-        struct aip_list waiting;
+        struct aip_list tasks, events; /* transitions that wait */
         struct aip_list free_entries;
-        size_t n_waiting, n_in_flight, n_entries;
+        size_t n_tasks, n_events, n_tasks_in_flight, n_events_in_flight, n_entries;
         struct aip_hash_map rows; /* outbox id → struct row */
         struct aip_list rows_by_age;
         struct aip_task pump_task;
@@ -241,9 +250,9 @@ static int is_busy(const struct aip_outbox_relay *r)
         for (unsigned i = 0; i < N_CHORES; i++)
                 if (r->chores[i].is_running)
                         return 1;
-        if (r->n_in_flight > 0 || r->n_forgetting > 0)
+        if (r->n_tasks_in_flight + r->n_events_in_flight + r->n_forgetting > 0)
                 return 1;
-        return !r->is_abandoning && (r->n_waiting > 0 || r->n_to_forget > 0);
+        return !r->is_abandoning && r->n_tasks + r->n_events + r->n_to_forget > 0;
 }
 
 static void free_when_idle(struct aip_outbox_relay *r)
@@ -255,7 +264,8 @@ static void free_when_idle(struct aip_outbox_relay *r)
 
         aip_timer_clear(loop, &r->close_timer);
         aip_undefer(loop, &r->pump_task);
-        free_entries(&r->waiting);
+        free_entries(&r->tasks);
+        free_entries(&r->events);
         free_entries(&r->free_entries);
         rows_free(r);
         aip_free(r->forgetting);
@@ -327,8 +337,6 @@ static void remember_to_forget(struct aip_outbox_relay *r, int64_t outbox_id)
 static void entry_end(struct entry *e)
 {
         struct aip_outbox_relay *r = e->relay;
-
-        r->n_in_flight--;
         int is_published = e->row ? row_release(r, e->row, e->has_failed) : !e->has_failed;
 
         if (is_published) {
@@ -336,7 +344,39 @@ static void entry_end(struct entry *e)
                 start_forget(r);
         }
         aip_list_append(&r->free_entries, &e->link);
-        if (r->n_waiting > 0)
+}
+
+/* Events wait in at most half of the room, so that tasks always find some. */
+static int has_room_for_events(const struct aip_outbox_relay *r)
+{
+        return r->n_events < r->max_waiting / 2;
+}
+
+static void wait_with_events(struct entry *e)
+{
+        struct aip_outbox_relay *r = e->relay;
+
+        aip_list_append(&r->events, &e->link);
+        r->n_events++;
+}
+
+/* What was on its way has been answered. */
+static void entry_answered(struct entry *e)
+{
+        struct aip_outbox_relay *r = e->relay;
+
+        if (!e->is_task) {
+                r->n_events_in_flight--;
+                entry_end(e);
+        } else {
+                r->n_tasks_in_flight--;
+                e->has_failed |= !has_room_for_events(r);
+                if (e->has_failed)
+                        entry_end(e);
+                else
+                        wait_with_events(e);
+        }
+        if (r->n_tasks + r->n_events > 0)
                 aip_defer(r->loop, &r->pump_task);
 }
 
@@ -353,7 +393,7 @@ static void published(struct aip_op *op)
         if (--e->n_unanswered == 0) {
                 struct aip_outbox_relay *r = e->relay;
 
-                entry_end(e);
+                entry_answered(e);
                 free_when_idle(r);
         }
 }
@@ -370,17 +410,15 @@ static void add_message(struct entry *e, unsigned n, const char *routing_key, st
         m->publish.message_id = aip_str_of(e->job_id);
 }
 
-/* Fill e->messages; returns how many. An event that cannot be printed (no memory) fails the entry. */
-static unsigned prepare(struct entry *e)
+/* Fill e->messages with the events; returns how many. One that cannot be printed (no memory) fails the
+ * entry. */
+static unsigned add_events(struct entry *e)
 {
         enum aip_job_event_type types[AIP_JOB_EVENTS_PER_TRANSITION];
         const struct aip_outbox_relay *r = e->relay;
         size_t n_events = aip_transition_events(&e->transition, types);
         unsigned n = 0;
 
-        aip_id_format(&e->transition.job_id, e->job_id);
-        if (e->transition.is_runnable)
-                add_message(e, n++, NULL, aip_str_of(e->job_id));
         for (size_t i = 0; i < n_events; i++) {
                 if (r->muted_events & 1u << types[i])
                         continue;
@@ -394,31 +432,63 @@ static unsigned prepare(struct entry *e)
         return n;
 }
 
-static void publish_entry(struct entry *e)
+static void publish_task(struct entry *e)
 {
         struct aip_outbox_relay *r = e->relay;
-        unsigned n = prepare(e);
 
-        r->n_in_flight++;
-        e->n_unanswered = n;
+        r->n_tasks--;
+        r->n_tasks_in_flight++;
+        e->is_task = 1;
+        e->n_unanswered = 1;
+        aip_id_format(&e->transition.job_id, e->job_id);
+        add_message(e, 0, NULL, aip_str_of(e->job_id));
+        r->queue.ops->publish(r->queue.self, &e->messages[0].publish);
+}
+
+static void publish_events(struct entry *e)
+{
+        struct aip_outbox_relay *r = e->relay;
+
+        r->n_events--;
+        e->is_task = 0;
+        aip_id_format(&e->transition.job_id, e->job_id);
+        unsigned n = add_events(e);
         if (n == 0) {
                 entry_end(e);
                 return;
         }
+        r->n_events_in_flight++;
+        e->n_unanswered = n;
         for (unsigned i = 0; i < n; i++)
                 r->queue.ops->publish(r->queue.self, &e->messages[i].publish);
+}
+
+static struct entry *first_of(const struct aip_list *list)
+{
+        struct aip_list *node = aip_list_first(list);
+
+        return node ? AIP_LIST_ENTRY(node, struct entry, link) : NULL;
+}
+
+static size_t events_window(const struct aip_outbox_relay *r)
+{
+        const struct entry *oldest = first_of(&r->events);
+        int64_t age_ms = oldest ? aip_now_ms(r->loop) - oldest->since_ms : 0;
+
+        if (age_ms < EVENTS_LATE_MS)
+                return EVENTS_IN_FLIGHT;
+        return age_ms < 2 * EVENTS_LATE_MS ? EVENTS_LATE_IN_FLIGHT : EVENTS_DUE_IN_FLIGHT;
 }
 
 static void pump(struct aip_task *task)
 {
         struct aip_outbox_relay *r = AIP_CONTAINER_OF(task, struct aip_outbox_relay, pump_task);
 
-        while (r->n_in_flight < MAX_IN_FLIGHT && r->n_waiting > 0 && !r->is_abandoning) {
-                struct aip_list *node = aip_list_pop(&r->waiting);
-
-                r->n_waiting--;
-                publish_entry(AIP_LIST_ENTRY(node, struct entry, link));
-        }
+        while (r->n_tasks_in_flight < TASKS_IN_FLIGHT && r->n_tasks > 0 && !r->is_abandoning)
+                publish_task(AIP_LIST_ENTRY(aip_list_pop(&r->tasks), struct entry, link));
+        size_t window = events_window(r);
+        while (r->n_events_in_flight < window && r->n_events > 0 && !r->is_abandoning)
+                publish_events(AIP_LIST_ENTRY(aip_list_pop(&r->events), struct entry, link));
         free_when_idle(r); /* some may have had nothing to say */
 }
 
@@ -428,6 +498,8 @@ void aip_outbox_relay_push(aip_outbox_relay *r, const struct aip_transition *tra
         struct row *row = NULL;
 
         if (transition->outbox_id == 0)
+                return;
+        if (!transition->is_runnable && !has_room_for_events(r))
                 return;
         if (transition->outbox_n > 1 && !(row = row_of(r, transition)))
                 return;
@@ -442,14 +514,18 @@ void aip_outbox_relay_push(aip_outbox_relay *r, const struct aip_transition *tra
         e->transition = *transition;
         e->has_failed = 0;
         e->since_ms = aip_now_ms(r->loop);
-        aip_list_append(&r->waiting, &e->link);
-        r->n_waiting++;
+        if (transition->is_runnable) {
+                aip_list_append(&r->tasks, &e->link);
+                r->n_tasks++;
+        } else {
+                wait_with_events(e);
+        }
         aip_defer(r->loop, &r->pump_task);
 }
 
 size_t aip_outbox_relay_waiting(const aip_outbox_relay *r)
 {
-        return r->n_waiting + r->n_in_flight;
+        return r->n_tasks + r->n_events + r->n_tasks_in_flight + r->n_events_in_flight;
 }
 
 /* ── chores ──────────────────────────────────────────────────────────────────────────────────── */
@@ -493,17 +569,20 @@ static void chore_done(struct aip_op *op)
                 aip_timer_set(r->loop, &c->timer, next_pause_ms(c, has_failed));
 }
 
+static int is_young(const struct aip_outbox_relay *r, const struct entry *oldest)
+{
+        return !oldest || oldest->since_ms > aip_now_ms(r->loop) - r->sweep_age_ms / 2;
+}
+
 /* Whether a sweep would find what nobody else is about to publish: not without a broker, and not while
  * rows as old as those it looks for wait in this very process. */
 static int may_sweep(const struct aip_outbox_relay *r)
 {
-        const struct aip_list *oldest = aip_list_first(&r->waiting);
-
         if (!r->queue.ops->is_connected(r->queue.self) ||
-            r->n_waiting + r->n_in_flight + CHORE_BATCH > r->max_waiting)
+            r->n_events + AIP_MIN((size_t)CHORE_BATCH, r->max_waiting / 4) > r->max_waiting / 2 ||
+            aip_outbox_relay_waiting(r) + CHORE_BATCH > r->max_waiting)
                 return 0;
-        return !oldest || AIP_LIST_ENTRY(oldest, const struct entry, link)->since_ms >
-                                  aip_now_ms(r->loop) - r->sweep_age_ms / 2;
+        return is_young(r, first_of(&r->tasks)) && is_young(r, first_of(&r->events));
 }
 
 static void chore_start(struct aip_timer *timer)
@@ -560,7 +639,8 @@ int aip_outbox_relay_new(const struct aip_outbox_relay_options *o, aip_outbox_re
         r->muted_events = o->muted_events;
         r->pump_task.run = pump;
         r->close_timer.fire = close_deadline;
-        aip_list_init(&r->waiting);
+        aip_list_init(&r->tasks);
+        aip_list_init(&r->events);
         aip_list_init(&r->free_entries);
         aip_list_init(&r->rows_by_age);
         chore_init(r, SWEEP, "sweep", r->jobs.ops->sweep,
