@@ -132,12 +132,12 @@ def blameless(records, row):
 
 
 def cancelled_calls_are_stopped(records, report):
-    """Without faults around, the call of a cancelled job ends soon, and none is begun."""
+    """Without faults of its worker around, the call of a cancelled job ends soon, and none is begun."""
     for request in records.clients:
         if request["op"] != "cancel" or not request.get("http") or request["http"] >= 300:
             continue
         told = request["t1"]
-        if records.faults_between(told - UNSETTLED, told + STOP_GRACE):
+        if records.faults_between(told - UNSETTLED, told + STOP_GRACE, WORKER_FAULTS):
             continue
         row = records.rows.get(request["job_id"])
         late = [call for call in records.calls_of.get(request.get("marker"), ())

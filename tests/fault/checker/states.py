@@ -16,6 +16,7 @@ NOT_FOUND, CONFLICT = 404, 409
 # A job that may start at once is started by its message. Without one a worker finds it in the store
 # after 5 s: so none came, although all faults were over for so long.
 START_WITHIN, UNSETTLED = 4.5, 15.0
+FLOW_FAULTS = ("processes", "points", "rabbitmq", "postgres", "network", "clock", "store")
 WAIT_SLACK = 0.2  # seconds by which a wait may be shorter than was asked for
 
 
@@ -160,7 +161,8 @@ def jobs_flow_by_message(records, report):
         if row["attempt"] != 1 or row["run_at"] != row["created_at"] or not {1, 2} <= heard.keys():
             continue
         late = heard[2] - heard[1]
-        if late > START_WITHIN and not records.faults_between(heard[1] - UNSETTLED, heard[2]):
+        if late > START_WITHIN and not records.faults_between(
+                heard[1] - UNSETTLED, heard[2], FLOW_FAULTS):
             report.violation("flow", f"started {late:.1f} s after it was accepted, and no fault "
                              "was around", job_id=row["id"], marker=row["_marker"],
                              evidence=[row, *records.events_of[row["id"]][:4]])
