@@ -34,7 +34,7 @@ _shared_sites = []
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true",
-                     help="the delivery test with 20,000 jobs instead of 2,000")
+                     help="more of it: 20,000 jobs in the delivery test, minutes of overload, a cluster")
     parser.addoption("--network", action="store_true",
                      help="also the tests that fetch packages from npm and PyPI")
 
