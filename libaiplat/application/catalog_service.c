@@ -9,6 +9,7 @@
 #include "list.h"
 #include "macros.h"
 #include "mem.h"
+#include "trouble.h"
 
 #define RECONCILE_MS  5000
 #define RELOAD_MS     500 /* after a load that failed */
@@ -25,6 +26,7 @@ struct aip_catalog_service {
         aip_catalog *current;
 
         struct aip_catalog_load load;
+        struct aip_trouble load_trouble;
         int is_loading;
         int is_started;
         int is_stale; /* something changed since the load in flight began */
@@ -108,11 +110,13 @@ static void load_done(struct aip_op *op)
         _cleanup_(aip_error_free_p) aip_error *err = AIP_TAKE(op->err);
 
         s->is_loading = 0;
-        if (err)
-                aip_log_write(s->log, AIP_LOG_WARNING, "catalog", "not loaded: %s",
-                              aip_error_message(err));
-        else
+        if (err) {
+                aip_trouble_occurred(&s->load_trouble, s->log, "catalog", aip_now_ms(s->loop),
+                                     "not loaded", aip_error_message(err));
+        } else {
+                aip_trouble_over(&s->load_trouble, s->log, "catalog", "not loaded");
                 take_snapshot(s);
+        }
         aip_buf_deinit(&s->load.ret_invalid);
         /* A change is stored even when the snapshot could not be read again just now. */
         finish_queue(s, &s->on_this_load);

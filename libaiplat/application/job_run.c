@@ -21,6 +21,7 @@
 
 #define JOB_TIMEOUT_MS  3600000
 #define RECORD_FIRST_MS 200
+#define NOT_RECORDED    "an outcome is not recorded yet"
 #define RECORD_MAX_MS   5000
 #define LOG_EVERY_MS    1000
 #define LOGGED_MAX      100 /* lines of completed jobs in that time */
@@ -34,7 +35,12 @@ static void log_second_over(struct aip_timer *timer)
         if (ports->n_unlogged > 0)
                 aip_log_write(ports->log, AIP_LOG_INFO, "worker",
                               "and %u more jobs completed in the same second", ports->n_unlogged);
+        if (ports->n_unlogged_trouble > 0)
+                aip_log_write(ports->log, AIP_LOG_WARNING, "worker",
+                              "and %u more attempts failed or came too late in the same second",
+                              ports->n_unlogged_trouble);
         ports->n_logged = ports->n_unlogged = 0;
+        ports->n_logged_trouble = ports->n_unlogged_trouble = 0;
 }
 
 void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing_service_options *o)
@@ -83,28 +89,42 @@ static void run_end(struct aip_job_run *run)
 }
 
 /* A line a job costs more than the job when there are thousands in a second, and nobody reads them.
- * What goes wrong always has its line. */
-static int may_log_completed(struct aip_run_ports *ports)
+ * What goes wrong has its own allowance, so that it is not lost among what goes well. */
+static int may_log(struct aip_run_ports *ports, uint32_t *n_logged, uint32_t *n_unlogged)
 {
         if (!ports->log_timer.is_armed)
                 aip_timer_set(ports->loop, &ports->log_timer, LOG_EVERY_MS);
-        if (ports->n_logged < LOGGED_MAX) {
-                ports->n_logged++;
+        if (*n_logged < LOGGED_MAX) {
+                ++*n_logged;
                 return 1;
         }
-        ports->n_unlogged++;
+        ++*n_unlogged;
         return 0;
+}
+
+static int may_log_trouble(struct aip_run_ports *ports)
+{
+        return may_log(ports, &ports->n_logged_trouble, &ports->n_unlogged_trouble);
 }
 
 static void log_completed(const struct aip_job_run *run, const struct aip_job_fields *f)
 {
         int64_t took_ms = (f->updated_at_us - f->started_at_us) / 1000;
 
-        if (may_log_completed(run->ports))
+        if (may_log(run->ports, &run->ports->n_logged, &run->ports->n_unlogged))
                 aip_log_job(run->ports->log, AIP_LOG_INFO, "worker", &f->id, run->trace_id,
                             "completed in %lld ms by %.*s, %lld + %lld tokens", (long long)took_ms,
                             AIP_STR_ARG(f->provider), (long long)f->input_tokens,
                             (long long)f->output_tokens);
+}
+
+static void log_failed(const struct aip_job_run *run, const struct aip_job_fields *f)
+{
+        if (may_log_trouble(run->ports))
+                aip_log_job(run->ports->log, AIP_LOG_WARNING, "worker", &f->id, run->trace_id,
+                            "attempt %d of %d failed%s: %.*s: %.*s", f->attempt, f->max_attempts,
+                            run->transition.kind == AIP_TRANSITION_RETRY ? ", will be retried" : "",
+                            AIP_STR_ARG(f->error_code), AIP_STR_ARG(f->error_message));
 }
 
 static void log_recorded(const struct aip_job_run *run)
@@ -117,10 +137,7 @@ static void log_recorded(const struct aip_job_run *run)
                 break;
         case AIP_TRANSITION_FAILED:
         case AIP_TRANSITION_RETRY:
-                aip_log_job(run->ports->log, AIP_LOG_WARNING, "worker", &f->id, run->trace_id,
-                            "attempt %d of %d failed%s: %.*s: %.*s", f->attempt, f->max_attempts,
-                            run->transition.kind == AIP_TRANSITION_RETRY ? ", will be retried" : "",
-                            AIP_STR_ARG(f->error_code), AIP_STR_ARG(f->error_message));
+                log_failed(run, f);
                 break;
         case AIP_TRANSITION_CREATED:
         case AIP_TRANSITION_DUE:
@@ -135,8 +152,9 @@ static void log_recorded(const struct aip_job_run *run)
 
 static void take_recorded(struct aip_job_run *run)
 {
-        const struct aip_run_ports *p = run->ports;
+        struct aip_run_ports *p = run->ports;
 
+        aip_trouble_over(&p->record_trouble, p->log, "worker", NOT_RECORDED);
         switch (run->finish.ret_outcome) {
         case AIP_FINISH_RECORDED:
                 AIP_FAULT_POINT("finish.committed");
@@ -145,8 +163,9 @@ static void take_recorded(struct aip_job_run *run)
                 aip_job_cache_fill(p->cache, run->job, p->cache_ttl_s);
                 break;
         case AIP_FINISH_STALE:
-                aip_log_job(p->log, AIP_LOG_WARNING, "worker", &run->fence.job_id, run->trace_id,
-                            "the outcome came too late and was dropped");
+                if (may_log_trouble(p))
+                        aip_log_job(p->log, AIP_LOG_WARNING, "worker", &run->fence.job_id,
+                                    run->trace_id, "the outcome came too late and was dropped");
                 break;
         }
 }
@@ -159,8 +178,9 @@ static void recorded(struct aip_op *op)
         if (!err) {
                 take_recorded(run);
         } else if (run->stop == AIP_RUN_GOES_ON) {
-                aip_log_job(run->ports->log, AIP_LOG_WARNING, "worker", &run->fence.job_id,
-                            run->trace_id, "outcome not recorded yet: %s", aip_error_message(err));
+                aip_trouble_occurred(&run->ports->record_trouble, run->ports->log, "worker",
+                                     aip_now_ms(run->ports->loop), NOT_RECORDED,
+                                     aip_error_message(err));
                 aip_timer_set(run->ports->loop, &run->retry_timer, run->retry_ms);
                 run->retry_ms = AIP_MIN(2 * run->retry_ms, (int64_t)RECORD_MAX_MS);
                 return;

@@ -12,6 +12,7 @@
 #include "assistant_graph.h"
 #include "hash_map.h"
 #include "list.h"
+#include "trouble.h"
 
 /* What every run needs, shared by all of a service. */
 struct aip_run_ports {
@@ -25,13 +26,15 @@ struct aip_run_ports {
         aip_llm_registry *llms;
         int64_t job_timeout_ms;
         aip_graph *assistant;
-        struct aip_hash_map runs;   /* by job id */
+        struct aip_hash_map runs;     /* by job id */
         struct aip_fair_share shares; /* of the slots, by configuration */
-        size_t n_recording;         /* runs whose outcome is known and not recorded yet */
-        struct aip_task *slot_free; /* deferred when a run has come so far */
-        /* Lines of completed jobs: so many in a second, the others are counted. */
-        struct aip_timer log_timer; /* armed: a second has begun */
-        uint32_t n_logged, n_unlogged;
+        size_t n_recording;           /* runs whose outcome is known and not recorded yet */
+        struct aip_task *slot_free;   /* deferred when a run has come so far */
+        /* Lines of jobs: so many in a second, the others are counted. */
+        struct aip_timer log_timer;                    /* armed: a second has begun */
+        uint32_t n_logged, n_unlogged;                 /* completed */
+        uint32_t n_logged_trouble, n_unlogged_trouble; /* failed, to be retried, too late */
+        struct aip_trouble record_trouble;             /* the store does not take outcomes */
 };
 
 void aip_run_ports_init(struct aip_run_ports *ports,

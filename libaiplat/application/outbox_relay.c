@@ -22,6 +22,7 @@
 #include "list.h"
 #include "macros.h"
 #include "mem.h"
+#include "trouble.h"
 
 #define MAX_WAITING     20000
 #define TASKS_IN_FLIGHT 1000 /* transitions handed to the queue and not confirmed yet */
@@ -104,6 +105,7 @@ struct aip_outbox_relay {
         struct aip_op forget_op;
         int64_t *forgetting, *to_forget;
         size_t n_forgetting, n_to_forget, to_forget_capacity;
+        struct aip_trouble forget_trouble;
 
         struct chore chores[N_CHORES];
         struct aip_timer close_timer;
@@ -292,8 +294,11 @@ static void forget_done(struct aip_op *op)
         struct aip_outbox_relay *r = AIP_CONTAINER_OF(op, struct aip_outbox_relay, forget_op);
 
         if (op->err) /* The rows stay, are swept, published once more, and removed then. */
-                aip_log_write(r->log, AIP_LOG_WARNING, "outbox", "published rows not removed: %s",
-                              aip_error_message(op->err));
+                aip_trouble_occurred(&r->forget_trouble, r->log, "outbox", aip_now_ms(r->loop),
+                                     "published rows not removed", aip_error_message(op->err));
+        else
+                aip_trouble_over(&r->forget_trouble, r->log, "outbox",
+                                 "published rows not removed");
         aip_error_free(AIP_TAKE(op->err));
         AIP_FAULT_POINT("outbox.forgotten");
         r->n_forgetting = 0;

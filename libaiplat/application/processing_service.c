@@ -28,6 +28,7 @@
 #include "job_run.h"
 #include "macros.h"
 #include "mem.h"
+#include "trouble.h"
 
 #define CONCURRENCY    256
 #define CLAIMS_MAX     2 /* in flight at once: while one is taken apart, the store is at the next */
@@ -86,6 +87,7 @@ struct aip_processing_service {
         int is_waiting_for_catalog;
         struct aip_task pump_task;
         struct aip_timer look_timer;
+        struct aip_trouble claim_trouble, heartbeat_trouble;
         struct aip_timer fair_timer;
         int is_fair_due;       /* the next slots are for others than these: */
         struct aip_str *full;  /* they held an equal part when slots became short */
@@ -288,8 +290,8 @@ static void claim_failed(struct aip_processing_service *s, const struct claim *c
         put_back(s, claim);
         if (aip_error_code(err) == AIP_ESTATE && aip_id_equal(&claim->op.session, &s->session))
                 new_session(s);
-        aip_log_write(s->log, AIP_LOG_WARNING, "worker", "claim failed: %s",
-                      aip_error_message(err));
+        aip_trouble_occurred(&s->claim_trouble, s->log, "worker", aip_now_ms(s->loop),
+                             "claim failed", aip_error_message(err));
 }
 
 static void claim_done(struct aip_op *op)
@@ -305,6 +307,7 @@ static void claim_done(struct aip_op *op)
                 int has_more =
                         claim->op.n_ids == 0 && !claim->is_fair && take_look(s, &claim->op);
 
+                aip_trouble_over(&s->claim_trouble, s->log, "worker", "claim failed");
                 take_claimed(s, claim);
                 if (s->n_waiting > 0 || has_more)
                         aip_defer(s->loop, &s->pump_task);
@@ -541,11 +544,13 @@ static void heartbeat_done(struct aip_op *op)
 
         AIP_FAULT_POINT("heartbeat");
         s->is_beating = 0;
-        if (op->err)
-                aip_log_write(s->log, AIP_LOG_WARNING, "worker", "heartbeat failed: %s",
-                              aip_error_message(op->err));
-        else
+        if (op->err) {
+                aip_trouble_occurred(&s->heartbeat_trouble, s->log, "worker", aip_now_ms(s->loop),
+                                     "heartbeat failed", aip_error_message(op->err));
+        } else {
+                aip_trouble_over(&s->heartbeat_trouble, s->log, "worker", "heartbeat failed");
                 take_heartbeat(s);
+        }
         aip_error_free(AIP_TAKE(op->err));
         aip_free(AIP_TAKE(s->fences));
         if (!s->is_leaving)

@@ -18,6 +18,7 @@
 #include "fault_store.h"
 #include "macros.h"
 #include "mem.h"
+#include "trouble.h"
 
 #define MIGRATE_WAIT_MS  10000
 #define MIGRATE_PAUSE_MS 500
@@ -61,6 +62,7 @@ struct aip_runtime {
 
         struct aip_op migrate_op;
         struct aip_timer migrate_timer;
+        struct aip_trouble store_trouble;
         int is_migrated;
         int is_migrating;
         int wants_worker;
@@ -189,10 +191,12 @@ static void migrated(struct aip_op *op)
         if (r->is_closing) {
                 close_parts(r);
         } else if (err) {
-                aip_log_write(&r->log, AIP_LOG_WARNING, r->component, "the store is not ready: %s",
-                              aip_error_message(err));
+                aip_trouble_occurred(&r->store_trouble, &r->log, r->component,
+                                     aip_now_ms(r->loop), "the store is not ready",
+                                     aip_error_message(err));
                 aip_timer_set(r->loop, &r->migrate_timer, MIGRATE_PAUSE_MS);
         } else {
+                aip_trouble_over(&r->store_trouble, &r->log, r->component, "the store is not ready");
                 start_services(r);
         }
 }

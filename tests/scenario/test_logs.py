@@ -53,6 +53,36 @@ def test_a_quiet_level_is_quiet(dev):
     assert dev.logs() == ""
 
 
+@pytest.mark.skipif(
+    bool(os.environ.get("AIPLAT_TEST_WRAPPER") or os.environ.get("AIPLAT_TEST_SANITIZED")),
+    reason="measures the product, not its instruments")
+@pytest.mark.parametrize("server, how", [("postgres", "kill9"), ("postgres", "freeze"),
+                                         ("rabbitmq", "kill9")])
+def test_an_outage_is_said_and_not_repeated(request, served, model_server, server, how):
+    """20 s without a server, with work under way and new requests: few lines, and no hot loop."""
+    if how == "freeze" and not request.config.getoption("--full"):
+        pytest.skip("one more minute: --full")
+    model_server.rules({"latency_ms": 1000})
+    served.start(LOG_LEVEL="info")
+    served.let_queue_settle()
+    for number in range(40):
+        served.api.submit(f"under way {number}")
+    model_server.wait_calls(40)
+    getattr(getattr(served, server), how)()
+    lines = {program: len(program.log().splitlines()) for program in served.programs}
+    spent = {program: program.processor_seconds() for program in served.programs}
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        served.api.post("/v1/jobs", {"prompt": "x"})
+        time.sleep(0.5)
+    for program in served.programs:
+        written = program.log().splitlines()[lines[program]:]
+        written = [line for line in written if '"job_id"' not in line]  # a line a job
+        text = program.name + "\n" + "\n".join(written)
+        assert 0 < len(written) < 20, text
+        assert program.processor_seconds() - spent[program] < 0.05 * 20, text
+
+
 def test_a_terminal_gets_readable_lines(dev):
     """Under a pseudo-terminal the same program writes lines for people, and drains on Ctrl-C."""
     ours, theirs = pty.openpty()

@@ -17,6 +17,7 @@
 
 #include "macros.h"
 #include "mem.h"
+#include "trouble.h"
 
 #define MAX_TASKS      65536u
 #define MIN_SLOTS      64u
@@ -41,6 +42,7 @@ struct slot_list {
 struct memory_queue {
         struct aip_loop loop;
         const struct aip_log *log;
+        struct aip_trouble rubbish; /* messages that are no tasks */
         struct slot *slots;
         uint32_t n_slots;
         struct slot_list unused, ready, unacknowledged;
@@ -223,8 +225,9 @@ static int publish_task(struct memory_queue *queue, struct aip_str body, aip_err
 {
         struct aip_id job_id;
         if (aip_id_parse(body, &job_id, NULL) < 0) {
-                aip_log_write(queue->log, AIP_LOG_WARNING, "memory-queue",
-                              "dropped a task message that holds no job id");
+                aip_trouble_occurred(&queue->rubbish, queue->log, "memory-queue",
+                                     aip_now_ms(queue->loop), "dropped a task message",
+                                     "it holds no job id");
                 return 0;
         }
         return add_task(queue, &job_id, err);

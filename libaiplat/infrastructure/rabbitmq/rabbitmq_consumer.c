@@ -17,9 +17,12 @@
  */
 #include "rabbitmq_consumer.h"
 
+#include <stdio.h>
+
 #include "macros.h"
 #include "mem.h"
 #include "rabbitmq_outstanding.h"
+#include "trouble.h"
 
 #define PREFETCH_MAX 65535u /* 16 bits in the protocol; 0 there means "no limit" */
 
@@ -68,6 +71,7 @@ struct rabbitmq_consumer {
         uint64_t serving_generation;
         struct rabbitmq_outstanding outstanding;
         struct incoming incoming;
+        struct aip_trouble rubbish; /* messages that are no tasks */
         struct delivery_array gathered;
         struct tag_array sending;
 
@@ -251,9 +255,11 @@ static int hand_over(struct rabbitmq_consumer *self, aip_error **err)
 static int drop_message(struct rabbitmq_consumer *self, aip_error **err)
 {
         uint64_t tag = self->incoming.tag;
-        aip_log_write(self->link.log, AIP_LOG_WARNING, RABBITMQ_COMPONENT,
-                      "dropped a message of %zu bytes from '%s' that holds no job id",
-                      self->incoming.body_bytes, self->link.settings->task_queue);
+        char why[RABBITMQ_REASON_BYTES];
+        snprintf(why, sizeof(why), "%zu bytes from '%s' that hold no job id",
+                 self->incoming.body_bytes, self->link.settings->task_queue);
+        aip_trouble_occurred(&self->rubbish, self->link.log, RABBITMQ_COMPONENT,
+                             rabbitmq_link_now_ms(), "dropped a message", why);
         int status = rabbitmq_outstanding_acknowledge(&self->outstanding, &tag, 1, send_ack, self);
         return status < 0 ? rabbitmq_link_fail(&self->link, status, "cannot acknowledge", err) : 0;
 }

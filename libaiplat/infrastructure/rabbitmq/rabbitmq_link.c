@@ -46,7 +46,7 @@
  * cost throughput with each. An operator who wants more grows the queue: rabbitmq-queues grow. */
 #define QUORUM_NODES 3
 
-static int64_t now_ms(void)
+int64_t rabbitmq_link_now_ms(void)
 {
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
@@ -115,7 +115,7 @@ static void cut(struct rabbitmq_link *link)
 void rabbitmq_link_watch(struct rabbitmq_link *link, int64_t limit_ms)
 {
         int64_t since_ms = __atomic_load_n(&link->busy_since_ms, __ATOMIC_ACQUIRE);
-        if (since_ms != 0 && now_ms() - since_ms >= limit_ms)
+        if (since_ms != 0 && rabbitmq_link_now_ms() - since_ms >= limit_ms)
                 cut(link);
 }
 
@@ -141,7 +141,7 @@ int rabbitmq_link_error(struct rabbitmq_link *link, aip_error **err)
 
 void rabbitmq_link_enter(struct rabbitmq_link *link)
 {
-        __atomic_store_n(&link->busy_since_ms, now_ms(), __ATOMIC_RELEASE);
+        __atomic_store_n(&link->busy_since_ms, rabbitmq_link_now_ms(), __ATOMIC_RELEASE);
 }
 
 void rabbitmq_link_leave(struct rabbitmq_link *link)
@@ -197,7 +197,7 @@ int rabbitmq_link_check(struct rabbitmq_link *link, amqp_rpc_reply_t reply, cons
 
 static int is_new_trouble(struct rabbitmq_link *link, const char *text)
 {
-        int64_t time_ms = now_ms();
+        int64_t time_ms = rabbitmq_link_now_ms();
         if (strncmp(link->logged, text, sizeof(link->logged) - 1) == 0 &&
             time_ms - link->logged_ms < LOG_AGAIN_MS)
                 return 0;
@@ -415,7 +415,7 @@ int rabbitmq_link_open(struct rabbitmq_link *link, aip_error **err)
                 rabbitmq_link_close(link, 0);
                 return r;
         }
-        link->opened_ms = now_ms();
+        link->opened_ms = rabbitmq_link_now_ms();
         return 0;
 }
 
@@ -470,15 +470,15 @@ static uint64_t next_random(struct rabbitmq_link *link)
  * next try goes to the next one. */
 void rabbitmq_link_back_off(struct rabbitmq_link *link)
 {
-        if (link->opened_ms != 0 && now_ms() - link->opened_ms >= STEADY_MS)
+        if (link->opened_ms != 0 && rabbitmq_link_now_ms() - link->opened_ms >= STEADY_MS)
                 link->backoff_ms = BACKOFF_MIN_MS;
         link->opened_ms = 0;
         link->node = link->node->next ? link->node->next : link->settings;
         uint64_t half_ms = (uint64_t)link->backoff_ms / 2;
-        int64_t until_ms = now_ms() + (int64_t)(half_ms + next_random(link) % (half_ms + 1));
+        int64_t until_ms = rabbitmq_link_now_ms() + (int64_t)(half_ms + next_random(link) % (half_ms + 1));
         link->backoff_ms = AIP_MIN(link->backoff_ms * 2, BACKOFF_MAX_MS);
         for (;;) {
-                int64_t left_ms = until_ms - now_ms();
+                int64_t left_ms = until_ms - rabbitmq_link_now_ms();
                 if (left_ms <= 0 || rabbitmq_link_is_stopping(link))
                         return;
                 struct pollfd wake = {.fd = link->wake_fd, .events = POLLIN};
@@ -500,7 +500,7 @@ int rabbitmq_link_poll(struct rabbitmq_link *link, int timeout_ms)
         poll(fds, AIP_ARRAY_SIZE(fds), AIP_MIN(timeout_ms, POLL_LIMIT_MS));
         if (fds[0].revents)
                 drain_wakeups(link);
-        int64_t time_ms = now_ms();
+        int64_t time_ms = rabbitmq_link_now_ms();
         if (!has_more && !fds[1].revents && !link->node->server.ssl &&
             time_ms - link->read_ms < POLL_LIMIT_MS)
                 return 0;

@@ -66,6 +66,7 @@ void rabbitmq_link_watch(struct rabbitmq_link *link, int64_t limit_ms);
 
 /* ---- any thread ---- */
 
+int64_t rabbitmq_link_now_ms(void); /* monotonic */
 void rabbitmq_link_wake(struct rabbitmq_link *link);
 int rabbitmq_link_is_stopping(struct rabbitmq_link *link);
 int rabbitmq_link_is_up(struct rabbitmq_link *link);

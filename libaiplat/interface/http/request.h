@@ -45,6 +45,7 @@ struct http_request {
         int64_t began_ms;
 
         struct http_answer answer;
+        size_t answer_bytes; /* once it is being sent */
 
         /* the controller's */
         void *work;

@@ -27,12 +27,14 @@
 #include "mem.h"
 
 /* Of a connection: request line and headers must fit. libmicrohttpd clears it for each request. */
-#define POOL_BYTES       (16 * 1024)
-#define WATCH_EVERY_MS   1000
-#define BACKLOG          1024
-#define SMALL_BODY_BYTES 4096
-/* Of all requests together; a small body never runs into it, as connections are limited. */
-#define BODIES_MAX_BYTES ((size_t)256 << 20)
+#define POOL_BYTES     (16 * 1024)
+#define WATCH_EVERY_MS 1000
+#define NO_ROOM        "other requests take all memory there is for bodies and answers"
+#define BACKLOG        1024
+#define SMALL_BYTES    4096
+/* Bodies and answers of all requests together; small ones never run into it, as connections are
+ * limited. */
+#define HELD_MAX_BYTES ((size_t)256 << 20)
 
 struct aip_http_server {
         struct aip_http_server_options options;
@@ -45,7 +47,7 @@ struct aip_http_server {
         struct aip_list requests; /* begun and not yet over */
         struct aip_list connections;
         int32_t n_connections;
-        size_t body_bytes; /* that all requests hold */
+        size_t held_bytes; /* by all requests: bodies, and answers until they are sent */
         struct aip_op *closing;
         struct aip_timer close_timer;
 };
@@ -132,7 +134,7 @@ static void free_request(struct http_request *request)
         if (request->work && request->free_work)
                 request->free_work(request->work);
         aip_free(request->work);
-        request->server->body_bytes -= request->body.n;
+        request->server->held_bytes -= request->body.n + request->answer_bytes;
         aip_buf_deinit(&request->body);
         aip_buf_deinit(&request->answer.body);
         aip_list_remove(&request->link);
@@ -236,14 +238,13 @@ static void request_begin(struct http_request *request, const char *method)
 
 static void take_body(struct http_request *request, const char *data, size_t bytes)
 {
-        size_t *held = &request->server->body_bytes;
+        size_t *held = &request->server->held_bytes;
         int r;
 
         if (request->answer.status)
                 return;
-        if (request->body.n + bytes > SMALL_BODY_BYTES && *held + bytes > BODIES_MAX_BYTES) {
-                http_answer_problem(request, 503, "OVERLOADED",
-                                    "other requests' bodies take all memory there is for them");
+        if (request->body.n + bytes > SMALL_BYTES && *held + bytes > HELD_MAX_BYTES) {
+                http_answer_problem(request, 503, "OVERLOADED", NO_ROOM);
                 return;
         }
         r = aip_buf_append(&request->body, aip_str_make(data, bytes));
@@ -287,12 +288,29 @@ static struct MHD_Response *make_response(struct http_answer *answer)
         return response;
 }
 
+/* Clients that are slow to read hold their answers. What only reads may be asked again. */
+static void hold_answer(struct http_request *request)
+{
+        struct aip_http_server *s = request->server;
+        size_t bytes = request->answer.body.n;
+
+        if (bytes > SMALL_BYTES && s->held_bytes + bytes > HELD_MAX_BYTES && request->route &&
+            strcmp(request->route->method, "GET") == 0) {
+                aip_buf_deinit(&request->answer.body);
+                http_answer_problem(request, 503, "OVERLOADED", NO_ROOM);
+        }
+        request->answer_bytes = request->answer.body.n;
+        s->held_bytes += request->answer_bytes;
+}
+
 static enum MHD_Result send_answer(struct http_request *request)
 {
         struct aip_http_server *s = request->server;
-        struct MHD_Response *response = make_response(&request->answer);
+        struct MHD_Response *response;
         enum MHD_Result result;
 
+        hold_answer(request);
+        response = make_response(&request->answer);
         if (!response)
                 return MHD_NO; /* the connection is closed: out of memory */
         if (s->closing)
