@@ -9,9 +9,10 @@
  *
  * Then the faults stop, and everything that was accepted must end, be published and be answered.
  *
- *     simulation [--seed N] [--runs N] [--seconds N] [--verbose]
+ *     simulation [--seed N] [--runs N] [--seconds N] [--twice] [--verbose]
  *
- * A seed gives the same run each time.
+ * A seed gives the same run each time: --twice runs each seed two times and compares the hashes of all
+ * that happened, step by step, line of log by line of log. An event is one step of the loop.
  */
 #include "app/node.h"
 #include "macros.h"
@@ -20,6 +21,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define WALL_START_US INT64_C(1700000000000000)
 #define NODES_MAX     64
@@ -79,6 +81,7 @@ struct world {
         struct client *clients;
         size_t n_posted, n_unanswered, n_cancelled, n_views, n_watching;
         uint64_t hash; /* of everything that happened: the same seed, the same hash */
+        uint64_t n_steps;
 };
 
 /* ── saying what went wrong ──────────────────────────────────────────────────────────────────── */
@@ -95,11 +98,28 @@ static _Noreturn void broken(const struct world *w, const struct aip_id *id, con
         abort();
 }
 
-static void to_stdout(void *self, const struct aip_log_record *record)
+/* As FNV-1a, a number at a time. */
+static void hash_in(struct world *w, uint64_t what)
+{
+        w->hash = (w->hash ^ what) * UINT64_C(0x100000001b3);
+}
+
+static void hash_bytes_in(struct world *w, const void *bytes, size_t n)
+{
+        const unsigned char *p = bytes;
+
+        for (size_t i = 0; i < n; i++)
+                hash_in(w, p[i]);
+}
+
+static void note_log(void *self, const struct aip_log_record *record)
 {
         struct world *w = self;
         char id[AIP_ID_TEXT_BYTES] = "";
 
+        hash_bytes_in(w, record->message, strlen(record->message));
+        if (!w->is_verbose)
+                return;
         if (record->job_id)
                 aip_id_format(record->job_id, id);
         printf("%8lld %s %s %s\n", (long long)aip_now_ms(w->loop), record->component, id, record->message);
@@ -135,7 +155,9 @@ static void check_transition(struct world *w, const struct aip_transition *t)
         struct shadow *s = shadow_of(w, &t->job_id);
         const struct memory_job *known = aip_memory_job_find(w->memory, &t->job_id);
 
-        w->hash = (w->hash ^ (uint64_t)t->at_us ^ ((uint64_t)t->kind << 56)) * UINT64_C(0x100000001b3);
+        hash_bytes_in(w, t->job_id.bytes, sizeof(t->job_id.bytes));
+        hash_in(w, (uint64_t)t->at_us ^ ((uint64_t)t->kind << 56));
+        hash_in(w, (uint64_t)t->version);
         if (!known)
                 broken(w, &t->job_id, "a transition of a job that does not exist");
         if (t->kind == AIP_TRANSITION_DUE) {
@@ -344,7 +366,7 @@ static void start_node(struct world *w, int has_worker)
         o.job_timeout_ms = 60000;
         o.sweep_age_ms = 2000;
         o.relay_max_waiting = 600 + dice(w, 400);
-        o.log = w->is_verbose ? &w->log : NULL;
+        o.log = &w->log;
         node_open(&w->nodes[w->n_nodes], w->loop, &w->store, &w->broker, &o);
         say(w, "process starts", w->n_nodes);
         w->n_nodes++;
@@ -491,7 +513,7 @@ static void world_open(struct world *w, uint64_t seed, int64_t seconds, int is_v
         struct aip_store_options o = {.self_size = sizeof(o), .url = "memory:"};
 
         *w = (struct world){.seed = seed, .is_verbose = is_verbose};
-        w->log = (struct aip_log){to_stdout, w, AIP_LOG_DEBUG};
+        w->log = (struct aip_log){note_log, w, AIP_LOG_DEBUG};
         w->random = aip_random_seeded(&w->generator, seed);
         if (aip_sim_loop_new(WALL_START_US, &w->sim, NULL) < 0)
                 abort();
@@ -623,6 +645,8 @@ static void step(struct world *w)
 {
         if (!aip_sim_loop_step(w->sim))
                 broken(w, NULL, "nothing is left to happen");
+        w->n_steps++;
+        hash_in(w, (uint64_t)aip_now_ms(w->loop));
         check_new_rows(w);
 }
 
@@ -668,9 +692,15 @@ static void world_close(struct world *w)
         free(w->ids);
 }
 
-static void run(uint64_t seed, int64_t seconds, int is_verbose)
+/* What a run came to. */
+struct trace {
+        uint64_t hash, n_steps;
+};
+
+static struct trace run(uint64_t seed, int64_t seconds, int is_verbose)
 {
         struct world *w = malloc(sizeof(*w));
+        struct trace trace;
 
         if (!w)
                 abort();
@@ -688,7 +718,27 @@ static void run(uint64_t seed, int64_t seconds, int is_verbose)
         }
         check_end(w);
         world_close(w);
+        trace = (struct trace){w->hash, w->n_steps};
         free(w);
+        return trace;
+}
+
+static uint64_t run_twice(uint64_t seed, int64_t seconds, int is_verbose)
+{
+        struct trace first = run(seed, seconds, is_verbose), again = run(seed, seconds, is_verbose);
+
+        if (first.hash == again.hash && first.n_steps == again.n_steps)
+                return first.n_steps + again.n_steps;
+        fprintf(stderr, "seed %llu: two runs differ\n", (unsigned long long)seed);
+        abort();
+}
+
+static double seconds_now(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 int main(int argc, char **argv)
@@ -696,11 +746,14 @@ int main(int argc, char **argv)
         static const struct option options[] = {{"seed", required_argument, NULL, 's'},
                                                 {"runs", required_argument, NULL, 'r'},
                                                 {"seconds", required_argument, NULL, 't'},
+                                                {"twice", no_argument, NULL, '2'},
                                                 {"verbose", no_argument, NULL, 'v'},
                                                 {0}};
         unsigned long long seed = 1, runs = 1;
         long seconds = 60;
-        int is_verbose = 0, key;
+        int is_verbose = 0, is_twice = 0, key;
+        uint64_t n_events = 0;
+        double began = seconds_now(), took;
 
         while ((key = getopt_long(argc, argv, "", options, NULL)) != -1) {
                 if (key == 's')
@@ -709,12 +762,17 @@ int main(int argc, char **argv)
                         runs = strtoull(optarg, NULL, 0);
                 else if (key == 't')
                         seconds = strtol(optarg, NULL, 0);
+                else if (key == '2')
+                        is_twice = 1;
                 else if (key == 'v')
                         is_verbose = 1;
                 else
                         return 64;
         }
         for (unsigned long long i = 0; i < runs; i++)
-                run(seed + i, seconds, is_verbose);
+                n_events += is_twice ? run_twice(seed + i, seconds, is_verbose)
+                                     : run(seed + i, seconds, is_verbose).n_steps;
+        took = seconds_now() - began;
+        printf("%llu events, %.0f a second\n", (unsigned long long)n_events, (double)n_events / took);
         return 0;
 }
