@@ -89,8 +89,8 @@ struct aip_processing_service {
         struct aip_timer look_timer;
         struct aip_trouble claim_trouble, heartbeat_trouble;
         struct aip_timer fair_timer;
-        int is_fair_due;       /* the next slots are for others than these: */
-        struct aip_str *full;  /* they held an equal part when slots became short */
+        int is_fair_due;      /* the next slots are for others than these: */
+        struct aip_str *full; /* they held an equal part when slots became short */
         size_t n_full;
 
         /* jobs in flight */
@@ -284,6 +284,16 @@ static int take_look(struct aip_processing_service *s, const struct aip_job_clai
         return s->has_more;
 }
 
+/* Most of these messages were for jobs that a look has taken before: what is due does come by message,
+ * and to look on would only make more messages idle. */
+static void take_message_claim(struct aip_processing_service *s, const struct aip_job_claim *op)
+{
+        if (op->ret_n * 2 >= op->n_ids)
+                return;
+        s->has_looked = 1;
+        s->has_more = 0;
+}
+
 static void claim_failed(struct aip_processing_service *s, const struct claim *claim,
                          const aip_error *err)
 {
@@ -304,10 +314,11 @@ static void claim_done(struct aip_op *op)
         s->n_claims--;
         s->n_claim_slots -= claim->slots;
         if (!err) {
-                int has_more =
-                        claim->op.n_ids == 0 && !claim->is_fair && take_look(s, &claim->op);
+                int has_more = claim->op.n_ids == 0 && !claim->is_fair && take_look(s, &claim->op);
 
                 aip_trouble_over(&s->claim_trouble, s->log, "worker", "claim failed");
+                if (claim->op.n_ids > 0)
+                        take_message_claim(s, &claim->op);
                 take_claimed(s, claim);
                 if (s->n_waiting > 0 || has_more)
                         aip_defer(s->loop, &s->pump_task);
