@@ -65,6 +65,9 @@ struct aip_job_submit {
         struct aip_job_submit *next_waiting, *previous_waiting;
         int64_t since_ms;
 };
+/* Whether a submission would be let in just now: 0 or AIP_ELIMIT, as submit would have it. For callers
+ * who can spare themselves the work that comes before a submission. */
+AIP_API int aip_job_service_admit(aip_job_service *service, aip_error **err);
 AIP_API void aip_job_service_submit(aip_job_service *service, struct aip_job_submit *submit);
 
 /* Read a job from the store; with wait_ms > 0 hold the answer until it ends or the time is over

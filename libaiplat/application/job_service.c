@@ -189,7 +189,7 @@ static void created(struct aip_op *op)
 }
 
 /* Before anything else, as what is refused must cost as little as can be. */
-static int admit(struct aip_job_service *s, aip_error **err)
+int aip_job_service_admit(aip_job_service *s, aip_error **err)
 {
         int64_t retry_ms = aip_admission_retry_ms(&s->admission, aip_now_ms(s->loop));
         int r;
@@ -198,7 +198,8 @@ static int admit(struct aip_job_service *s, aip_error **err)
                 return 0;
         r = aip_error_set(err, AIP_ELIMIT, "overloaded: what waits for the store takes it %lld ms",
                           (long long)retry_ms);
-        aip_error_set_retryable(*err, 1, retry_ms);
+        if (err)
+                aip_error_set_retryable(*err, 1, retry_ms);
         return r;
 }
 
@@ -210,7 +211,7 @@ void aip_job_service_submit(aip_job_service *s, struct aip_job_submit *submit)
         submit->job = NULL;
         submit->ret_is_replay = 0;
         submit->create = (struct aip_job_create){.op = {.done = created}};
-        if (admit(s, &err) < 0 || prepare(s, submit, &err) < 0) {
+        if (aip_job_service_admit(s, &err) < 0 || prepare(s, submit, &err) < 0) {
                 submit_end(submit, err);
                 return;
         }

@@ -1,8 +1,7 @@
 """More is offered than can be done: what is accepted is done in time, the rest is told when to return.
 
 The store is given a fixed pace, a millisecond a job, so that the tests are about the store's limit and
-not about how the load and the programs share this machine's cores; `--full` also runs at the pace the
-machine really has, for minutes.
+not about how the load and the programs share this machine's cores. `--full` goes on for minutes.
 """
 
 import os
@@ -78,12 +77,6 @@ def test_three_times_what_the_store_can_do(served, is_full):
     gateway = served.gateway(LOG_LEVEL="info")
     served.sql(SLOW_STORE)
     overload(served, gateway, 120 if is_full else 10)
-
-
-def test_three_times_what_the_machine_can_do(served, is_full):
-    if not is_full:
-        pytest.skip("needs the machine for itself: --full")
-    overload(served, served.gateway(LOG_LEVEL="info"), 60)
 
 
 # -- clients that take up connections --------------------------------------------------------------

@@ -195,6 +195,7 @@ Test(job_service, refuses_submissions_while_the_store_is_behind)
                 if (i == 0)
                         pass_ms(&one, 1000); /* nobody is turned away for one that takes long */
         }
+        cr_expect_eq(aip_job_service_admit(one.node.service, NULL), AIP_ELIMIT);
         last = submit_of("p", "fast");
         aip_job_service_submit(one.node.service, &last);
         await(&one, &last.op);

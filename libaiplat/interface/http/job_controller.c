@@ -64,9 +64,15 @@ static void submitted(struct aip_op *op)
 void http_submit_job(struct http_request *request)
 {
         const struct aip_http_server_options *o = http_options(request);
-        struct submit_work *w = http_work_new(request, sizeof(*w), submit_free);
+        struct submit_work *w;
         aip_error *err = NULL;
 
+        /* Within the call and before the body is parsed: refusals take time from what is accepted. */
+        if (aip_job_service_admit(o->jobs, &err) < 0) {
+                http_answer_error(request, err);
+                return;
+        }
+        w = http_work_new(request, sizeof(*w), submit_free);
         if (!w || !(w->body = http_body_object(request)))
                 return;
         w->request = request;
