@@ -171,10 +171,30 @@ int aip_sqlite_error(struct sqlite_db *db, int rc, aip_error **err)
         return aip_error_set(err, AIP_EINTERNAL, "database %s: %s", db->path, detail);
 }
 
+static int keep_count(void *user, int n_columns, char **columns, char **names)
+{
+        (void)n_columns;
+        (void)names;
+        *(long *)user = columns[0] ? strtol(columns[0], NULL, 10) : 0;
+        return 0;
+}
+
+/* A new file is told how to give space back, before its first table. Only a new one: to say it takes the
+ * write lock, and who merely opens the file must not wait for whoever holds that. */
+static void prepare_new_file(struct sqlite_db *db)
+{
+        long n_pages = 1;
+
+        (void)sqlite3_exec(db->handle, "PRAGMA page_count", keep_count, &n_pages, NULL);
+        if (n_pages == 0) /* busy: another process makes the file, and says it */
+                (void)sqlite3_exec(db->handle, "PRAGMA auto_vacuum = INCREMENTAL", NULL, NULL,
+                                   NULL);
+}
+
 static int set_pragmas(struct sqlite_db *db)
 {
+        prepare_new_file(db);
         int rc = sqlite3_exec(db->handle,
-                              "PRAGMA auto_vacuum = INCREMENTAL; " /* before the first table */
                               "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
                               "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
                               NULL, NULL, NULL);
