@@ -160,7 +160,7 @@ class Stage:
         for name in (*GATEWAYS, *WORKERS):
             self.members[name] = Member(name, self.settings_of(name), self.folder)
             self.members[name].start()
-        servers.wait_for("every gateway", lambda: all(map(self.is_ready, GATEWAYS)), 30.0)
+        servers.wait_for("every gateway", lambda: all(map(self.is_ready, GATEWAYS)), 90.0)
 
     def start_proxy(self):
         links = {}

@@ -466,6 +466,14 @@ static uint64_t next_random(struct rabbitmq_link *link)
         return link->jitter;
 }
 
+/* Errors name the node, on the loop's thread too. */
+static void next_node(struct rabbitmq_link *link)
+{
+        pthread_mutex_lock(&link->lock);
+        link->node = link->node->next ? link->node->next : link->settings;
+        pthread_mutex_unlock(&link->lock);
+}
+
 /* Half to all of the present back-off, which doubles from try to try. Where there are more nodes, the
  * next try goes to the next one. */
 void rabbitmq_link_back_off(struct rabbitmq_link *link)
@@ -473,7 +481,7 @@ void rabbitmq_link_back_off(struct rabbitmq_link *link)
         if (link->opened_ms != 0 && rabbitmq_link_now_ms() - link->opened_ms >= STEADY_MS)
                 link->backoff_ms = BACKOFF_MIN_MS;
         link->opened_ms = 0;
-        link->node = link->node->next ? link->node->next : link->settings;
+        next_node(link);
         uint64_t half_ms = (uint64_t)link->backoff_ms / 2;
         int64_t until_ms = rabbitmq_link_now_ms() + (int64_t)(half_ms + next_random(link) % (half_ms + 1));
         link->backoff_ms = AIP_MIN(link->backoff_ms * 2, BACKOFF_MAX_MS);
