@@ -599,6 +599,15 @@ def test_times_of_the_product_are_not_trusted_when_clocks_were_stepped(history, 
     assert rules_of(history, tmp_path) == set()
 
 
+def test_a_job_may_wait_while_the_workers_are_full(history, tmp_path):
+    BREAKAGES["a_job_waits_for_no_reason"][1](history)
+    busy = Job(history, 10, BEGIN + 59).start()
+    for _ in range(256):
+        busy.call()["t1"] = BEGIN + 64
+    busy.move("COMPLETED", result=history.models[-1]["answer"], session=None)
+    assert "flow" not in rules_of(history, tmp_path)
+
+
 def test_what_cannot_be_judged_is_said(history, tmp_path):
     history.run.update(baseline=None, had_events=False)
     history.events = history.events[3:]

@@ -132,6 +132,11 @@ class Records:
                 and fault["t0"] <= t1
                 and (fault.get("t1") is None or fault["t1"] >= t0)]
 
+    def calls_between(self, t0, t1):
+        """How many calls to the model were open at some time of the span."""
+        return sum(1 for call in self.models
+                   if call["t0"] <= t1 and (call.get("t1") is None or call["t1"] >= t0))
+
     def clock_is_true(self):
         """Whether times that the product wrote can be compared with those of the recorder."""
         return not any(fault["fault"].startswith("clock") for fault in self.faults)

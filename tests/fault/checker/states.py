@@ -16,6 +16,7 @@ NOT_FOUND, CONFLICT = 404, 409
 # A job that may start at once is started by its message. Without one a worker finds it in the store
 # after 5 s: so none came, although all faults were over for so long.
 START_WITHIN, UNSETTLED = 4.5, 15.0
+SLOTS = 256  # of one worker: with so many calls open the workers may have been full
 FLOW_FAULTS = ("processes", "points", "rabbitmq", "postgres", "network", "clock", "store")
 WAIT_SLACK = 0.2  # seconds by which a wait may be shorter than was asked for
 
@@ -155,14 +156,14 @@ def ends_like_row(steps, row):
 
 
 def jobs_flow_by_message(records, report):
-    """With no fault around, a job that is due starts soon."""
+    """With no fault around and a worker free, a job that is due starts soon."""
     for row in records.store:
         heard = steps_of(records, row["id"]).heard
         if row["attempt"] != 1 or row["run_at"] != row["created_at"] or not {1, 2} <= heard.keys():
             continue
         late = heard[2] - heard[1]
-        if late > START_WITHIN and not records.faults_between(
-                heard[1] - UNSETTLED, heard[2], FLOW_FAULTS):
+        if late > START_WITHIN and records.calls_between(heard[1], heard[2]) < SLOTS and \
+                not records.faults_between(heard[1] - UNSETTLED, heard[2], FLOW_FAULTS):
             report.violation("flow", f"started {late:.1f} s after it was accepted, and no fault "
                              "was around", job_id=row["id"], marker=row["_marker"],
                              evidence=[row, *records.events_of[row["id"]][:4]])
