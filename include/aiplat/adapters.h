@@ -9,6 +9,7 @@
 #include <aiplat/log.h>
 #include <aiplat/ports/cache.h>
 #include <aiplat/ports/catalog_repository.h>
+#include <aiplat/ports/event_stream.h>
 #include <aiplat/ports/job_repository.h>
 #include <aiplat/ports/llm.h>
 #include <aiplat/ports/loop.h>
@@ -97,6 +98,25 @@ AIP_API int aip_redis_cache_new(const struct aip_cache_options *options,
                                 struct aip_cache_handle *ret_cache, aip_error **err);
 AIP_API int aip_memory_cache_new(const struct aip_cache_options *options,
                                  struct aip_cache_handle *ret_cache, aip_error **err);
+
+struct aip_events_options {
+        size_t self_size;
+        struct aip_loop loop;
+        const struct aip_log *log;
+        struct aip_random random;
+        const char *url;
+        int32_t keep_s;   /* a job's events, after its end; 0: an hour */
+        size_t max_bytes; /* memory only: of all jobs; 0: 64 MiB */
+};
+
+struct aip_events_handle {
+        struct aip_event_stream events;
+        void (*close)(void *self, struct aip_op *op);
+        void *self;
+};
+
+AIP_API int aip_memory_events_new(const struct aip_events_options *options,
+                                  struct aip_events_handle *ret_events, aip_error **err);
 
 /*
  * Model providers over HTTP share one client: one libcurl multi handle, HTTP/2 where an https server
