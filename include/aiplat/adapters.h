@@ -132,10 +132,11 @@ struct aip_http_client_options {
         int32_t connect_timeout_ms;       /* default 10,000 */
         int32_t max_connections_per_host; /* default 256; more calls wait for a free one */
         const char *ca_file; /* PEM bundle of the authorities to trust; NULL: the system's */
+        int32_t idle_timeout_ms; /* without any call: connections are closed; default 30,000 */
 };
 #define AIP_HTTP_CLIENT_OPTIONS_INIT                                                               \
         {                                                                                          \
-                sizeof(struct aip_http_client_options), {NULL, NULL}, NULL, 10000, 256, NULL       \
+                sizeof(struct aip_http_client_options), {NULL, NULL}, NULL, 10000, 256, NULL, 30000\
         }
 AIP_API int aip_http_client_new(const struct aip_http_client_options *options,
                                 aip_http_client **ret_client, aip_error **err);

@@ -1,6 +1,7 @@
 /* The OpenAI and Anthropic adapters over real sockets, against our model server. */
 #include "model_fixture.h"
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -518,4 +519,40 @@ Test(llm_http_wide, two_thousand_in_flight)
                 cr_assert_null(calls[i].call.op.err, "%s", aip_error_message(calls[i].call.op.err));
         cr_expect_lt(ms, 15000, "%lld ms: they went one after the other", (long long)ms);
         free_many(calls, n);
+}
+
+/* ---- idle connections ---- */
+
+static int n_descriptors(void)
+{
+        int n = 0;
+        for (int fd = 0; fd < 1024; fd++)
+                n += fcntl(fd, F_GETFD) != -1;
+        return n;
+}
+
+TestSuite(llm_http_idle, .timeout = 30);
+
+Test(llm_http_idle, connections_are_closed_when_no_call_is_on_its_way)
+{
+        struct model_call calls[8], again;
+
+        model_fixture_start_idle(300);
+        int n_before = n_descriptors();
+        for (size_t i = 0; i < 8; i++) {
+                model_call_init(&calls[i], fixture.openai, "Hello");
+                model_call_begin(&calls[i]);
+        }
+        model_wait();
+        int n_after = n_descriptors();
+        cr_expect_geq(n_after, n_before + 8, "they are kept for the next calls: %d", n_after);
+        model_run_ms(1000);
+        cr_expect_leq(n_descriptors(), n_after - 8, "%d, then %d", n_after, n_descriptors());
+        model_call_init(&again, fixture.openai, "Hello");
+        model_call_run(&again);
+        cr_expect_null(again.call.op.err, "calls go on with new connections");
+        model_call_deinit(&again);
+        for (size_t i = 0; i < 8; i++)
+                model_call_deinit(&calls[i]);
+        model_fixture_stop();
 }

@@ -10,7 +10,7 @@ struct model_fixture fixture;
 
 /* ---- life ---- */
 
-void model_fixture_start_with(int32_t max_connections_per_host, const char *ca_file)
+static void start(int32_t max_connections_per_host, const char *ca_file, int32_t idle_timeout_ms)
 {
         const char *server = getenv("AIPLAT_TEST_MODEL_URL");
         struct aip_http_client_options options = AIP_HTTP_CLIENT_OPTIONS_INIT;
@@ -25,9 +25,21 @@ void model_fixture_start_with(int32_t max_connections_per_host, const char *ca_f
         options.loop = fixture.loop;
         options.max_connections_per_host = max_connections_per_host;
         options.ca_file = ca_file;
+        if (idle_timeout_ms > 0)
+                options.idle_timeout_ms = idle_timeout_ms;
         cr_assert_eq(aip_http_client_new(&options, &fixture.client, NULL), 0);
         cr_assert_eq(aip_openai_llm_new(fixture.client, base_url, &fixture.openai, NULL), 0);
         cr_assert_eq(aip_anthropic_llm_new(fixture.client, server, &fixture.anthropic, NULL), 0);
+}
+
+void model_fixture_start_with(int32_t max_connections_per_host, const char *ca_file)
+{
+        start(max_connections_per_host, ca_file, 0);
+}
+
+void model_fixture_start_idle(int32_t idle_timeout_ms)
+{
+        start(256, NULL, idle_timeout_ms);
 }
 
 void model_fixture_start(void)

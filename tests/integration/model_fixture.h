@@ -38,6 +38,7 @@ extern struct model_fixture fixture;
 
 void model_fixture_start(void); /* for TestSuite(.init); skips the test without a server */
 void model_fixture_start_with(int32_t max_connections_per_host, const char *ca_file);
+void model_fixture_start_idle(int32_t idle_timeout_ms); /* 256 connections a host */
 void model_fixture_stop(void);
 
 /* Put a rule in front of the others: JSON, with '…' for '"'. `contains` binds it to a prompt. */

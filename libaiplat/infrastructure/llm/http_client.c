@@ -64,6 +64,8 @@ struct aip_http_client {
         CURLM *multi;
         CURLSH *share; /* TLS sessions, which easy handles do not share by themselves */
         struct aip_timer timer;
+        size_t n_transfers;          /* on their way, all origins together */
+        struct aip_timer idle_timer; /* armed while there are none but there may be connections */
         struct aip_hash_map origins;
         struct aip_list idle;
         size_t n_idle;
@@ -323,6 +325,8 @@ static int begin_transfer(struct aip_http_request *request)
         }
         request->transfer = t;
         request->origin->n_active++;
+        if (client->n_transfers++ == 0)
+                aip_timer_clear(client->loop, &client->idle_timer);
         return 0;
 }
 
@@ -373,6 +377,9 @@ static struct transfer *detach(struct aip_http_request *request)
         if (t) {
                 curl_multi_remove_handle(client->multi, t->easy);
                 origin->n_active--;
+                if (--client->n_transfers == 0)
+                        aip_timer_set(client->loop, &client->idle_timer,
+                                      client->options.idle_timeout_ms);
         }
         origin->n_waiting -= request->is_waiting ? 1 : 0;
         aip_list_remove(&request->link);
@@ -664,6 +671,9 @@ static int check_options(const struct aip_http_client_options *options, aip_erro
                 return aip_error_set(err, AIP_EINVAL,
                                      "max_connections_per_host: %d is not positive",
                                      options->max_connections_per_host);
+        if (options->idle_timeout_ms < 1)
+                return aip_error_set(err, AIP_EINVAL, "idle_timeout_ms: %d is not positive",
+                                     options->idle_timeout_ms);
         return 0;
 }
 
@@ -679,9 +689,26 @@ static int set_multi_options(aip_http_client *client)
         bad |= curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, n) != CURLM_OK;
         /* Kept for reuse, all hosts together; a worker talks to very few. */
         bad |= curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, AIP_MIN(n, 8192L) * 4) != CURLM_OK;
-        bad |= curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
-               CURLSHE_OK;
         return bad;
+}
+
+/* libcurl looks for connections that are too old only when it needs one, so the whole pool goes once
+ * no call has been on its way for a while. Without memory for another multi handle it stays. */
+static void idle_timer_fired(struct aip_timer *timer)
+{
+        aip_http_client *client = AIP_CONTAINER_OF(timer, aip_http_client, idle_timer);
+        CURLM *old = client->multi, *fresh = curl_multi_init();
+
+        client->multi = fresh;
+        if (!fresh || set_multi_options(client)) {
+                client->multi = old;
+                curl_multi_cleanup(fresh);
+                return;
+        }
+        client->multi = old; /* whose sockets are forgotten now */
+        curl_multi_cleanup(old);
+        client->multi = fresh;
+        aip_timer_clear(client->loop, &client->timer);
 }
 
 static int set_up(aip_http_client *client)
@@ -689,6 +716,7 @@ static int set_up(aip_http_client *client)
         client->loop = client->options.loop;
         client->log = client->options.log;
         client->timer.fire = timer_fired;
+        client->idle_timer.fire = idle_timer_fired;
         client->fail_task.run = fail_task_run;
         aip_list_init(&client->idle);
         aip_list_init(&client->failed);
@@ -698,6 +726,9 @@ static int set_up(aip_http_client *client)
         client->multi = curl_multi_init();
         client->share = curl_share_init();
         if (!client->multi || !client->share || set_multi_options(client))
+                return AIP_ENOMEM;
+        if (curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
+            CURLSHE_OK)
                 return AIP_ENOMEM;
         return 0;
 }
@@ -745,6 +776,7 @@ void aip_http_client_free(aip_http_client *client)
         curl_multi_cleanup(client->multi); /* closes the kept connections */
         curl_share_cleanup(client->share);
         aip_timer_clear(client->loop, &client->timer);
+        aip_timer_clear(client->loop, &client->idle_timer);
         aip_undefer(client->loop, &client->fail_task);
         free_origins(client);
         aip_free(client->ca_file);
