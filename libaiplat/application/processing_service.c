@@ -33,13 +33,14 @@
 #define CONCURRENCY    256
 #define CLAIMS_MAX     2 /* in flight at once: while one is taken apart, the store is at the next */
 #define LARGE_CLAIM    256  /* a further one waits until it is worth a transaction of its own */
-#define RECORDING_MAX  2048 /* outcomes on their way to the store; then no more jobs are claimed */
+#define RECORDING_MIN  2048 /* outcomes may be on their way to the store: so many, or as many as slots */
 #define LEASE_MS       10000
 #define HEARTBEAT_MS   3000
 #define CLAIM_RETRY_MS 500
 #define IDLE_LOOK_MS   1000 /* between looks into the store while idle */
 #define FAIR_LOOK_MS   250  /* between looks for other configurations' jobs while slots are short */
-#define CONFIG_SHARE   95   /* percent of the slots that one configuration may hold */
+#define RESERVE_PART   20   /* a 20th of the slots is kept from any one configuration, */
+#define RESERVE_MAX    32   /* but never more than these: enough for others to be noticed */
 #define OVERDUE_MS     5000 /* with a broker at hand, a due job is given so long to come by message */
 /* How long the store may take. Short of the lease, and such that a worker whose store is away still
  * leaves within seconds. */
@@ -122,7 +123,7 @@ static uint32_t free_slots(const struct aip_processing_service *s)
 {
         size_t n_taken = s->n_running - s->ports.n_recording + s->n_claim_slots;
 
-        if (s->ports.n_recording >= RECORDING_MAX)
+        if (s->ports.n_recording >= AIP_MAX(s->concurrency, (uint32_t)RECORDING_MIN))
                 return 0;
         return n_taken < s->concurrency ? s->concurrency - (uint32_t)n_taken : 0;
 }
@@ -727,7 +728,7 @@ static void take_options(struct aip_processing_service *s,
         s->jobs = o->jobs;
         s->queue = o->queue;
         s->concurrency = o->concurrency ? o->concurrency : CONCURRENCY;
-        s->share = s->concurrency - s->concurrency * (100 - CONFIG_SHARE) / 100;
+        s->share = s->concurrency - AIP_MIN(s->concurrency / RESERVE_PART, (uint32_t)RESERVE_MAX);
         s->lease_ms = o->lease_ms ? o->lease_ms : LEASE_MS;
         s->heartbeat_ms = o->heartbeat_ms ? o->heartbeat_ms : HEARTBEAT_MS;
         /* Enough that the next claim is full while those in flight commit. */

@@ -31,9 +31,24 @@
 #define KEPT_ORIGINS_MAX   64
 /* Streams that one HTTP/2 connection usually carries, with some room: servers offer 100 to 128. */
 #define STREAMS_PER_CONNECTION 64
+/* libcurl looks through all connections of a multi handle to a host, busy or not, to find a free one for
+ * a transfer. */
+#define POOL_TRANSFERS 64
+
+/* A multi handle with its own connections. The first with room is taken, so that after a burst the
+ * others have nothing to do and are closed. */
+struct pool {
+        aip_http_client *client;
+        CURLM *multi;
+        struct aip_timer timer;
+        size_t n_transfers;
+        struct aip_timer idle_timer; /* armed while there are none but there may be connections */
+        struct aip_list link;
+};
 
 struct transfer {
         CURL *easy;
+        struct pool *pool; /* NULL while idle */
         struct aip_http_request *request; /* NULL while idle */
         struct curl_slist *headers;
         struct aip_buf response_headers, response_body;
@@ -53,7 +68,7 @@ struct origin {
 /* A socket of libcurl's that it wants to be told about. */
 struct socket_watch {
         struct aip_watch watch;
-        aip_http_client *client;
+        struct pool *pool;
 };
 
 struct aip_http_client {
@@ -61,11 +76,8 @@ struct aip_http_client {
         const struct aip_log *log;
         struct aip_http_client_options options;
         char *ca_file;
-        CURLM *multi;
-        CURLSH *share; /* TLS sessions, which easy handles do not share by themselves */
-        struct aip_timer timer;
-        size_t n_transfers;          /* on their way, all origins together */
-        struct aip_timer idle_timer; /* armed while there are none but there may be connections */
+        struct aip_list pools;
+        CURLSH *share; /* TLS sessions and host names, which pools do not share by themselves */
         struct aip_hash_map origins;
         struct aip_list idle;
         size_t n_idle;
@@ -268,6 +280,86 @@ static int set_request(struct transfer *t, struct aip_http_request *request)
         return bad ? AIP_ENOMEM : set_headers(t, request);
 }
 
+/* ---- pools ---- */
+
+static int on_timer(CURLM *multi, long timeout_ms, void *user);
+static void timer_fired(struct aip_timer *timer);
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user);
+
+static int set_multi_options(struct pool *pool)
+{
+        CURLM *multi = pool->multi;
+        int bad = curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK;
+        bad |= curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, pool) != CURLM_OK;
+        bad |= curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK;
+        bad |= curl_multi_setopt(multi, CURLMOPT_TIMERDATA, pool) != CURLM_OK;
+        bad |= curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) != CURLM_OK;
+        bad |= curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)POOL_TRANSFERS) != CURLM_OK;
+        return bad;
+}
+
+static void free_pool(struct pool *pool)
+{
+        curl_multi_cleanup(pool->multi); /* closes the kept connections */
+        aip_timer_clear(pool->client->loop, &pool->timer);
+        aip_timer_clear(pool->client->loop, &pool->idle_timer);
+        aip_list_remove(&pool->link);
+        aip_free(pool);
+}
+AIP_DEFINE_CLEANUP(struct pool *, free_pool);
+
+/* libcurl looks for connections that are too old only when it needs one. */
+static void idle_timer_fired(struct aip_timer *timer)
+{
+        free_pool(AIP_CONTAINER_OF(timer, struct pool, idle_timer));
+}
+
+static struct pool *new_pool(aip_http_client *client)
+{
+        _cleanup_(free_pool_p) struct pool *pool = aip_calloc(1, sizeof(*pool));
+        if (!pool)
+                return NULL;
+        aip_list_init(&pool->link);
+        pool->client = client;
+        pool->timer.fire = timer_fired;
+        pool->idle_timer.fire = idle_timer_fired;
+        pool->multi = curl_multi_init();
+        if (!pool->multi || set_multi_options(pool))
+                return NULL;
+        aip_list_append(&client->pools, &pool->link);
+        return AIP_TAKE(pool);
+}
+
+static struct pool *pool_with_room(aip_http_client *client)
+{
+        AIP_LIST_FOREACH (node, &client->pools) {
+                struct pool *pool = AIP_LIST_ENTRY(node, struct pool, link);
+                if (pool->n_transfers < POOL_TRANSFERS)
+                        return pool;
+        }
+        return new_pool(client);
+}
+
+static int enter_pool(aip_http_client *client, struct transfer *t)
+{
+        struct pool *pool = pool_with_room(client);
+        if (!pool || curl_multi_add_handle(pool->multi, t->easy) != CURLM_OK)
+                return AIP_ENOMEM;
+        aip_timer_clear(client->loop, &pool->idle_timer);
+        pool->n_transfers++;
+        t->pool = pool;
+        return 0;
+}
+
+static void leave_pool(struct transfer *t)
+{
+        struct pool *pool = AIP_TAKE(t->pool);
+        curl_multi_remove_handle(pool->multi, t->easy);
+        if (--pool->n_transfers == 0)
+                aip_timer_set(pool->client->loop, &pool->idle_timer,
+                              pool->client->options.idle_timeout_ms);
+}
+
 /* ---- origins ---- */
 
 /* "https://host:port" of a URL. */
@@ -317,16 +409,14 @@ static int begin_transfer(struct aip_http_request *request)
         if (!t)
                 return AIP_ENOMEM;
         int r = set_request(t, request);
-        if (r == 0 && curl_multi_add_handle(client->multi, t->easy) != CURLM_OK)
-                r = AIP_ENOMEM;
+        if (r == 0)
+                r = enter_pool(client, t);
         if (r < 0) {
                 release_transfer(client, t);
                 return r;
         }
         request->transfer = t;
         request->origin->n_active++;
-        if (client->n_transfers++ == 0)
-                aip_timer_clear(client->loop, &client->idle_timer);
         return 0;
 }
 
@@ -375,11 +465,8 @@ static struct transfer *detach(struct aip_http_request *request)
         struct transfer *t = AIP_TAKE(request->transfer);
         aip_timer_clear(client->loop, &request->timer);
         if (t) {
-                curl_multi_remove_handle(client->multi, t->easy);
+                leave_pool(t);
                 origin->n_active--;
-                if (--client->n_transfers == 0)
-                        aip_timer_set(client->loop, &client->idle_timer,
-                                      client->options.idle_timeout_ms);
         }
         origin->n_waiting -= request->is_waiting ? 1 : 0;
         aip_list_remove(&request->link);
@@ -551,69 +638,69 @@ static void end_transfer(aip_http_client *client, struct transfer *t, CURLcode c
         release_transfer(client, t);
 }
 
-static void read_messages(aip_http_client *client)
+static void read_messages(struct pool *pool)
 {
         int n_left;
         CURLMsg *message;
-        while ((message = curl_multi_info_read(client->multi, &n_left))) {
+        while ((message = curl_multi_info_read(pool->multi, &n_left))) {
                 struct transfer *t = NULL;
                 CURLcode code = message->data.result;
                 curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-                end_transfer(client, t, code);
+                end_transfer(pool->client, t, code);
         }
 }
 
 /* ---- the loop and libcurl ---- */
 
-static void act(aip_http_client *client, curl_socket_t fd, int events)
+static void act(struct pool *pool, curl_socket_t fd, int events)
 {
         int n_running;
-        curl_multi_socket_action(client->multi, fd, events, &n_running);
-        read_messages(client);
+        curl_multi_socket_action(pool->multi, fd, events, &n_running);
+        read_messages(pool);
 }
 
 static void socket_ready(struct aip_watch *watch, unsigned events)
 {
         struct socket_watch *w = AIP_CONTAINER_OF(watch, struct socket_watch, watch);
-        act(w->client, watch->fd,
+        act(w->pool, watch->fd,
             (events & AIP_READABLE ? CURL_CSELECT_IN : 0) |
                     (events & AIP_WRITABLE ? CURL_CSELECT_OUT : 0));
 }
 
 static void timer_fired(struct aip_timer *timer)
 {
-        act(AIP_CONTAINER_OF(timer, aip_http_client, timer), CURL_SOCKET_TIMEOUT, 0);
+        act(AIP_CONTAINER_OF(timer, struct pool, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_timer(CURLM *multi, long timeout_ms, void *user)
 {
         (void)multi;
-        aip_http_client *client = user;
+        struct pool *pool = user;
         if (timeout_ms < 0)
-                aip_timer_clear(client->loop, &client->timer);
+                aip_timer_clear(pool->client->loop, &pool->timer);
         else
-                aip_timer_set(client->loop, &client->timer, timeout_ms);
+                aip_timer_set(pool->client->loop, &pool->timer, timeout_ms);
         return 0;
 }
 
-static struct socket_watch *new_socket_watch(aip_http_client *client, curl_socket_t fd)
+static struct socket_watch *new_socket_watch(struct pool *pool, curl_socket_t fd)
 {
         struct socket_watch *w = aip_calloc(1, sizeof(*w));
         if (!w)
                 return NULL;
-        w->client = client;
+        w->pool = pool;
         w->watch.fd = fd;
         w->watch.ready = socket_ready;
-        curl_multi_assign(client->multi, fd, w);
+        curl_multi_assign(pool->multi, fd, w);
         return w;
 }
 
-static void drop_socket_watch(aip_http_client *client, curl_socket_t fd, struct socket_watch *w)
+static void drop_socket_watch(struct pool *pool, curl_socket_t fd, struct socket_watch *w)
 {
         if (!w)
                 return;
-        aip_watch_set(client->loop, &w->watch, 0, NULL);
-        curl_multi_assign(client->multi, fd, NULL);
+        aip_watch_set(pool->client->loop, &w->watch, 0, NULL);
+        curl_multi_assign(pool->multi, fd, NULL);
         aip_free(w);
 }
 
@@ -631,18 +718,18 @@ static void refuse_socket(CURL *easy, aip_error *err)
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user)
 {
-        aip_http_client *client = user;
+        struct pool *pool = user;
         struct socket_watch *w = socket_user;
         aip_error *err = NULL;
         if (what == CURL_POLL_REMOVE) {
-                drop_socket_watch(client, fd, w);
+                drop_socket_watch(pool, fd, w);
                 return 0;
         }
         unsigned events = (what & CURL_POLL_IN ? AIP_READABLE : 0) |
                           (what & CURL_POLL_OUT ? AIP_WRITABLE : 0);
         if (!w)
-                w = new_socket_watch(client, fd);
-        int r = w ? aip_watch_set(client->loop, &w->watch, events, &err)
+                w = new_socket_watch(pool, fd);
+        int r = w ? aip_watch_set(pool->client->loop, &w->watch, events, &err)
                   : aip_error_set_nomem(&err);
         if (r < 0)
                 refuse_socket(easy, err);
@@ -677,58 +764,26 @@ static int check_options(const struct aip_http_client_options *options, aip_erro
         return 0;
 }
 
-static int set_multi_options(aip_http_client *client)
+static int set_share_options(CURLSH *share)
 {
-        CURLM *multi = client->multi;
-        long n = client->options.max_connections_per_host;
-        int bad = curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK;
-        bad |= curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client) != CURLM_OK;
-        bad |= curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK;
-        bad |= curl_multi_setopt(multi, CURLMOPT_TIMERDATA, client) != CURLM_OK;
-        bad |= curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) != CURLM_OK;
-        bad |= curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, n) != CURLM_OK;
-        /* Kept for reuse, all hosts together; a worker talks to very few. */
-        bad |= curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, AIP_MIN(n, 8192L) * 4) != CURLM_OK;
-        return bad;
-}
-
-/* libcurl looks for connections that are too old only when it needs one, so the whole pool goes once
- * no call has been on its way for a while. Without memory for another multi handle it stays. */
-static void idle_timer_fired(struct aip_timer *timer)
-{
-        aip_http_client *client = AIP_CONTAINER_OF(timer, aip_http_client, idle_timer);
-        CURLM *old = client->multi, *fresh = curl_multi_init();
-
-        client->multi = fresh;
-        if (!fresh || set_multi_options(client)) {
-                client->multi = old;
-                curl_multi_cleanup(fresh);
-                return;
-        }
-        client->multi = old; /* whose sockets are forgotten now */
-        curl_multi_cleanup(old);
-        client->multi = fresh;
-        aip_timer_clear(client->loop, &client->timer);
+        return curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
+                       CURLSHE_OK ||
+               curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) != CURLSHE_OK;
 }
 
 static int set_up(aip_http_client *client)
 {
         client->loop = client->options.loop;
         client->log = client->options.log;
-        client->timer.fire = timer_fired;
-        client->idle_timer.fire = idle_timer_fired;
         client->fail_task.run = fail_task_run;
+        aip_list_init(&client->pools);
         aip_list_init(&client->idle);
         aip_list_init(&client->failed);
         if (client->options.ca_file && !(client->ca_file = aip_strdup(client->options.ca_file)))
                 return AIP_ENOMEM;
         client->options.ca_file = client->ca_file;
-        client->multi = curl_multi_init();
         client->share = curl_share_init();
-        if (!client->multi || !client->share || set_multi_options(client))
-                return AIP_ENOMEM;
-        if (curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
-            CURLSHE_OK)
+        if (!client->share || set_share_options(client->share))
                 return AIP_ENOMEM;
         return 0;
 }
@@ -773,10 +828,9 @@ void aip_http_client_free(aip_http_client *client)
         struct aip_list *node;
         while ((node = aip_list_pop(&client->idle)))
                 free_transfer(AIP_LIST_ENTRY(node, struct transfer, link));
-        curl_multi_cleanup(client->multi); /* closes the kept connections */
+        while ((node = aip_list_first(&client->pools)))
+                free_pool(AIP_LIST_ENTRY(node, struct pool, link));
         curl_share_cleanup(client->share);
-        aip_timer_clear(client->loop, &client->timer);
-        aip_timer_clear(client->loop, &client->idle_timer);
         aip_undefer(client->loop, &client->fail_task);
         free_origins(client);
         aip_free(client->ca_file);
