@@ -6,12 +6,14 @@
  *
  * A caller submits a group of G jobs at once and the next group when the last of them is durable; F
  * callers do so side by side. G = 1 is one call a job. With --rate, R jobs a second are submitted
- * evenly, however long each takes. Settings come from the environment, as for the programs. Prints
+ * evenly, however long each takes. A submission that is refused because too many wait is made again
+ * when the refusal says, as clients do; its time goes on. Settings come from the environment, as for the programs. Prints
  * one line of JSON when all jobs are stored, then goes on publishing their messages until SIGTERM.
  */
 #include <aiplat/aiplat.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,7 @@ struct job {
         struct aip_job_submit submit;
         struct caller *caller;
         int64_t began_ns;
+        struct aip_timer retry;
         char prompt[PROMPT_BYTES];
 };
 
@@ -35,7 +38,7 @@ static struct {
         aip_runtime *runtime;
         struct aip_str config;
         int64_t n_jobs, group, in_flight, rate;
-        int64_t n_begun, n_done, n_errors;
+        int64_t n_begun, n_done, n_errors, n_refused;
         int64_t began_ns, ended_ns;
         int64_t *latencies_ns; /* one a job */
         struct caller *callers;
@@ -64,6 +67,13 @@ static void begin_group(struct caller *caller);
 static void submitted(struct aip_op *op)
 {
         struct job *job = op->user;
+        if (aip_error_code(op->err) == AIP_ELIMIT) {
+                int64_t wait_ms = aip_error_retry_after_ms(op->err);
+                run.n_refused++;
+                aip_error_free(op->err);
+                aip_timer_set(aip_runtime_loop(run.runtime), &job->retry, wait_ms > 0 ? wait_ms : 100);
+                return;
+        }
         if (op->err) {
                 snprintf(run.error, sizeof(run.error), "%s", aip_error_message(op->err));
                 aip_error_free(op->err);
@@ -78,18 +88,29 @@ static void submitted(struct aip_op *op)
                 begin_group(job->caller);
 }
 
-static void begin_job(struct job *job)
+static void submit(struct job *job)
 {
-        int n = snprintf(job->prompt, PROMPT_BYTES,
-                         "Write a haiku about programming, number %" PRId64, run.n_begun++);
         job->submit = (struct aip_job_submit){.spec = AIP_JOB_SPEC_INIT};
         job->submit.op.done = submitted;
         job->submit.op.user = job;
         job->submit.op.deadline_ms = aip_now_ms(aip_runtime_loop(run.runtime)) + 60000;
-        job->submit.spec.prompt = aip_str_make(job->prompt, (size_t)n);
+        job->submit.spec.prompt = aip_str_make(job->prompt, strlen(job->prompt));
         job->submit.spec.config_name = run.config;
-        job->began_ns = now_ns();
         aip_job_service_submit(aip_runtime_jobs(run.runtime), &job->submit);
+}
+
+static void retry(struct aip_timer *timer)
+{
+        submit((struct job *)((char *)timer - offsetof(struct job, retry)));
+}
+
+static void begin_job(struct job *job)
+{
+        snprintf(job->prompt, PROMPT_BYTES, "Write a haiku about programming, number %" PRId64,
+                 run.n_begun++);
+        job->retry.fire = retry;
+        job->began_ns = now_ns();
+        submit(job);
 }
 
 static void begin_group(struct caller *caller)
@@ -163,9 +184,9 @@ static void print_result(void)
 {
         qsort(run.latencies_ns, (size_t)run.n_done, sizeof(*run.latencies_ns), compare);
         printf("{\"jobs\":%" PRId64 ",\"errors\":%" PRId64 ",\"error\":\"%s\",\"seconds\":%.6f,"
-               "\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
+               "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"refused\":%" PRId64 "}\n",
                run.n_done, run.n_errors, run.error, (double)(run.ended_ns - run.began_ns) / 1e9,
-               quantile_ms(0.5), quantile_ms(0.99));
+               quantile_ms(0.5), quantile_ms(0.99), run.n_refused);
         fflush(stdout);
 }
 
