@@ -191,14 +191,15 @@ class Ours:
         return result
 
     def fill(self, n, config="simulated"):
-        """Exactly n queued jobs, in the store and as messages in the queue."""
+        """Exactly n queued jobs in the store, each with a message in the queue; one that was long in
+        coming is published once more, to our own cost."""
         driver = self.start_submit(n, group=500, in_flight=8, config=config)
         self.submit_result(driver)
         self.wait_outbox_empty(120)
         self.end(driver)
         self.must_count("QUEUED", n)
         depth = self.stage.queue_depth(QUEUE)
-        if depth != n:
+        if depth < n:
             raise BenchError(f"{depth} messages in the queue for {n} jobs")
 
     # -- the store --------------------------------------------------------------------------
