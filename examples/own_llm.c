@@ -139,8 +139,8 @@ static int make_config(aip_llm_config **ret_config, aip_error **err)
 int main(void)
 {
         static const struct aip_llm_message messages[] = {
-                {AIP_LLM_SYSTEM, {"You are a parrot.", 17}},
-                {AIP_LLM_USER, {"Hello!", 6}},
+                {.role = AIP_LLM_SYSTEM, .content = {"You are a parrot.", 17}},
+                {.role = AIP_LLM_USER, .content = {"Hello!", 6}},
         };
         struct program program = {
                 .call = {.op.done = answered, .messages = messages, .n_messages = 2}};

@@ -139,8 +139,10 @@ static int render(struct agent_call *agent, const struct aip_agent_context *cont
                                            context->variables, &agent->system, &agent->user, err);
         if (code < 0)
                 return code;
-        agent->messages[0] = (struct aip_llm_message){AIP_LLM_SYSTEM, aip_buf_str(&agent->system)};
-        agent->messages[1] = (struct aip_llm_message){AIP_LLM_USER, aip_buf_str(&agent->user)};
+        agent->messages[0] = (struct aip_llm_message){.role = AIP_LLM_SYSTEM,
+                                                      .content = aip_buf_str(&agent->system)};
+        agent->messages[1] = (struct aip_llm_message){.role = AIP_LLM_USER,
+                                                      .content = aip_buf_str(&agent->user)};
         return 0;
 }
 

@@ -164,8 +164,10 @@ void model_call_init(struct model_call *c, struct aip_llm llm, const char *promp
         fields.api_key_env = aip_str_of(KEY_VARIABLE);
         fields.timeout_ms = 20000;
         model_call_configure(c, fields);
-        c->messages[0] = (struct aip_llm_message){AIP_LLM_SYSTEM, aip_str_of("Be brief.")};
-        c->messages[1] = (struct aip_llm_message){AIP_LLM_USER, aip_str_of(prompt)};
+        c->messages[0] = (struct aip_llm_message){.role = AIP_LLM_SYSTEM,
+                                                  .content = aip_str_of("Be brief.")};
+        c->messages[1] =
+                (struct aip_llm_message){.role = AIP_LLM_USER, .content = aip_str_of(prompt)};
         c->call.messages = c->messages;
         c->call.n_messages = 2;
         c->call.op.done = called_back;

@@ -67,8 +67,8 @@ Test(llm_alloc_failure, bad_answers)
 
 static int request_body(void *user, aip_error **err)
 {
-        static const struct aip_llm_message talk[] = {{AIP_LLM_SYSTEM, {"s", 1}},
-                                                      {AIP_LLM_USER, {"u", 1}}};
+        static const struct aip_llm_message talk[] = {{.role = AIP_LLM_SYSTEM, .content = {"s", 1}},
+                                                      {.role = AIP_LLM_USER, .content = {"u", 1}}};
         const struct aip_chat_protocol *protocol = user;
         aip_llm_config *config = NULL;
         struct aip_llm_config_fields fields = AIP_LLM_CONFIG_FIELDS_INIT;

@@ -1,12 +1,9 @@
 /* Anthropic Messages: requests written and answers read, without a network. */
 #include "llm_support.h"
 
-#define MESSAGE(role, text)                                                                        \
+#define MESSAGE(role_, text)                                                                       \
         {                                                                                          \
-                role,                                                                              \
-                {                                                                                  \
-                        text, sizeof(text) - 1                                                     \
-                }                                                                                  \
+                .role = role_, .content = { text, sizeof(text) - 1 }                               \
         }
 
 static void expect_body(const char *model, const struct aip_llm_message *messages, size_t n,

@@ -40,8 +40,10 @@ static inline void sim_call_done(struct aip_op *op)
 static inline void sim_call_init(struct sim_call *c, const char *model, const char *prompt)
 {
         *c = (struct sim_call){.config = llm_config_of("simulated", model)};
-        c->messages[0] = (struct aip_llm_message){AIP_LLM_SYSTEM, AIP_STR("Be brief.")};
-        c->messages[1] = (struct aip_llm_message){AIP_LLM_USER, aip_str_of(prompt)};
+        c->messages[0] =
+                (struct aip_llm_message){.role = AIP_LLM_SYSTEM, .content = AIP_STR("Be brief.")};
+        c->messages[1] =
+                (struct aip_llm_message){.role = AIP_LLM_USER, .content = aip_str_of(prompt)};
         c->call.op.done = sim_call_done;
         c->call.config = c->config;
         c->call.messages = c->messages;

@@ -3,24 +3,15 @@
 
 #define SYSTEM(text)                                                                               \
         {                                                                                          \
-                AIP_LLM_SYSTEM,                                                                    \
-                {                                                                                  \
-                        text, sizeof(text) - 1                                                     \
-                }                                                                                  \
+                .role = AIP_LLM_SYSTEM, .content = { text, sizeof(text) - 1 }                      \
         }
 #define USER(text)                                                                                 \
         {                                                                                          \
-                AIP_LLM_USER,                                                                      \
-                {                                                                                  \
-                        text, sizeof(text) - 1                                                     \
-                }                                                                                  \
+                .role = AIP_LLM_USER, .content = { text, sizeof(text) - 1 }                        \
         }
 #define ASSISTANT(text)                                                                            \
         {                                                                                          \
-                AIP_LLM_ASSISTANT,                                                                 \
-                {                                                                                  \
-                        text, sizeof(text) - 1                                                     \
-                }                                                                                  \
+                .role = AIP_LLM_ASSISTANT, .content = { text, sizeof(text) - 1 }                   \
         }
 
 static const struct aip_llm_message talk[] = {SYSTEM("Be brief."), USER("Say \"hi\"\n"),
@@ -78,7 +69,7 @@ Test(llm_openai, reasoning_models_are_known_by_name)
 
 Test(llm_openai, requests_that_cannot_be_made)
 {
-        static const struct aip_llm_message tool = {AIP_LLM_TOOL, {"42", 2}};
+        static const struct aip_llm_message tool = {.role = AIP_LLM_TOOL, .content = {"42", 2}};
         aip_error *err = NULL;
         cr_expect_null(llm_body_of(&aip_openai_protocol, "gpt-4o", &tool, 1, &err));
         cr_expect_str_eq(aip_error_kind(err), AIP_LLM_CALLER_INVALID_REQUEST);

@@ -10,5 +10,6 @@ void aip_llm_answer_deinit(struct aip_llm_answer *answer)
         aip_free(answer->content);
         aip_free(answer->response_id);
         aip_free(answer->model_name);
+        aip_value_unref(answer->tool_calls);
         *answer = (struct aip_llm_answer){0};
 }
