@@ -115,6 +115,8 @@ struct aip_events_handle {
         void *self;
 };
 
+AIP_API int aip_redis_events_new(const struct aip_events_options *options,
+                                 struct aip_events_handle *ret_events, aip_error **err);
 AIP_API int aip_memory_events_new(const struct aip_events_options *options,
                                   struct aip_events_handle *ret_events, aip_error **err);
 

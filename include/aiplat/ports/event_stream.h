@@ -51,7 +51,8 @@ struct aip_stream_id {
 #define AIP_STREAM_ID_TEXT_BYTES 44
 
 /* "12-7". Returns `ret_text`. */
-AIP_API char *aip_stream_id_format(struct aip_stream_id id, char ret_text[AIP_STREAM_ID_TEXT_BYTES]);
+AIP_API char *aip_stream_id_format(struct aip_stream_id id,
+                                   char ret_text[AIP_STREAM_ID_TEXT_BYTES]);
 AIP_API int aip_stream_id_parse(struct aip_str text, struct aip_stream_id *ret_id, aip_error **err);
 AIP_API int aip_stream_id_compare(struct aip_stream_id a, struct aip_stream_id b);
 
@@ -74,8 +75,9 @@ struct aip_stream_read {
         struct aip_op op;
         struct aip_id job_id;
         struct aip_stream_id after;
-        size_t max_events;                    /* 1–AIP_STREAM_READ_MAX */
-        struct aip_stream_event *ret_events; /* one block with all they hold; the caller's to free() */
+        size_t max_events; /* 1–AIP_STREAM_READ_MAX */
+        struct aip_stream_event
+                *ret_events; /* one block with all they hold; the caller's to free() */
         size_t ret_n;
 };
 
@@ -94,7 +96,8 @@ struct aip_event_stream_ops {
         const char *name; /* "redis"; static */
         /* Fire and forget: copies what it needs. A negative code means that the event is lost. An event
          * of type END lets the job's events expire after the adapter's time. */
-        int (*append)(void *self, const struct aip_id *job_id, const struct aip_stream_event *event);
+        int (*append)(void *self, const struct aip_id *job_id,
+                      const struct aip_stream_event *event);
         void (*read)(void *self, struct aip_stream_read *read);
         void (*watch)(void *self, struct aip_stream_watch *watch);
         void (*unwatch)(void *self, struct aip_stream_watch *watch); /* idempotent */

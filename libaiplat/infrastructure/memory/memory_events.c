@@ -5,8 +5,8 @@
  */
 #include <aiplat/adapters.h>
 
-#include "hash_map.h"
 #include "events/stream_watches.h"
+#include "hash_map.h"
 #include "list.h"
 #include "macros.h"
 #include "mem.h"
@@ -154,8 +154,7 @@ static int memory_append(void *self, const struct aip_id *job_id,
                 return AIP_ENOMEM;
         make_room(m, sizeof(*event) + event->bytes, stream);
         if (stream->n_events >= AIP_STREAM_EVENTS_MAX)
-                event_drop(m, stream,
-                           AIP_LIST_ENTRY(stream->events.next, struct event, link));
+                event_drop(m, stream, AIP_LIST_ENTRY(stream->events.next, struct event, link));
         aip_list_append(&stream->events, &event->link);
         stream->n_events++;
         stream->n_bytes += sizeof(*event) + event->bytes;

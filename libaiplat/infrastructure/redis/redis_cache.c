@@ -4,34 +4,21 @@
  * at once and a put is dropped; a command that is not answered in time fails, and the connection
  * with it.
  *
- *                  ┌──────────────────────────── back-off, 0.1–5 s ◄───────────────┐
- *                  ▼                                                               │
- *     DOWN ── look the host up ──► CONNECTING ── AUTH, SELECT, PING answered ──► READY
- *                                      └── refused, or CONNECT_TIMEOUT_MS ── DOWN ─┘
- *
  * Commands are pipelined: whatever is asked in one turn of the loop leaves in one write. Loop
- * thread only, except for the look-up of the host's name (redis_resolver.h).
+ * thread only; the connection is redis_link.h's.
  */
 #include <aiplat/adapters.h>
 
 #include "macros.h"
 #include "mem.h"
-#include "redis_resolver.h"
-#include "redis_url.h"
+#include "redis_link.h"
 
-#include <hiredis/async.h>
 #include <stdio.h>
 
 #define COMPONENT          "redis"
-#define CONNECT_TIMEOUT_MS 1000 /* until PING is answered: a frozen server accepts connections */
 #define COMMAND_TIMEOUT_MS 200
-#define BACKOFF_MIN_MS     100
-#define BACKOFF_MAX_MS     5000
 #define COMMANDS_MAX       1000               /* unanswered; beyond, gets fail, puts go */
 #define PENDING_MAX_BYTES  ((size_t)16 << 20) /* of values on their way */
-#define REASON_BYTES       200
-
-enum state { DOWN = 0, CONNECTING, READY };
 
 enum command_kind { COMMAND_GET, COMMAND_PUT, COMMAND_PING };
 
@@ -48,126 +35,11 @@ struct command {
 
 struct redis_cache {
         struct aip_loop loop;
-        const struct aip_log *log;
-        struct aip_random random;
         struct redis_url url;
-        struct redis_resolver resolver;
-        enum state state;
-        redisAsyncContext *context; /* NULL: none */
-        struct aip_watch watch;
-        struct aip_timer timer; /* DOWN: the next try; CONNECTING: the end of this one */
-        int64_t backoff_ms;
+        struct redis_link link;
         size_t n_commands, n_bytes;
-        int has_logged; /* the trouble, since it was last READY */
-        char reason[REASON_BYTES];
         struct aip_op *closing;
 };
-
-static void connect_soon(struct redis_cache *cache);
-
-static int unavailable(const struct redis_cache *cache, aip_error **err)
-{
-        int r = cache->closing
-                        ? aip_error_set(err, AIP_ECANCELLED, "the cache was closed")
-                        : aip_error_set(err, AIP_EUNAVAILABLE, "Redis %s:%d: %s", cache->url.host,
-                                        cache->url.port, cache->reason);
-        aip_error_set_retryable(*err, 1, 0);
-        return r;
-}
-
-static void note_trouble(struct redis_cache *cache, const char *reason)
-{
-        snprintf(cache->reason, sizeof(cache->reason), "%s", reason);
-        if (!cache->has_logged && !cache->closing)
-                aip_log_write(cache->log, AIP_LOG_WARNING, COMPONENT, "%s:%d: %s; going on without",
-                              cache->url.host, cache->url.port, cache->reason);
-        cache->has_logged = 1;
-}
-
-/* ---- hiredis on the loop ---- */
-
-static void watch_ready(struct aip_watch *watch, unsigned events)
-{
-        struct redis_cache *cache = AIP_CONTAINER_OF(watch, struct redis_cache, watch);
-        if (cache->context && (events & AIP_READABLE))
-                redisAsyncHandleRead(cache->context);
-        if (cache->context && (events & AIP_WRITABLE))
-                redisAsyncHandleWrite(cache->context);
-}
-
-/* A watch that cannot be set leaves the connection silent, and so to its timeouts. */
-static void watch_for(struct redis_cache *cache, unsigned events)
-{
-        if (!cache->context || events == cache->watch.events)
-                return;
-        aip_error *err = NULL;
-        if (aip_watch_set(cache->loop, &cache->watch, events, &err) < 0)
-                aip_log_write(cache->log, AIP_LOG_ERROR, COMPONENT, "%s", aip_error_message(err));
-        aip_error_free(err);
-}
-
-static void add_read(void *user)
-{
-        struct redis_cache *cache = user;
-        watch_for(cache, cache->watch.events | AIP_READABLE);
-}
-
-static void del_read(void *user)
-{
-        struct redis_cache *cache = user;
-        watch_for(cache, cache->watch.events & ~AIP_READABLE);
-}
-
-static void add_write(void *user)
-{
-        struct redis_cache *cache = user;
-        watch_for(cache, cache->watch.events | AIP_WRITABLE);
-}
-
-static void del_write(void *user)
-{
-        struct redis_cache *cache = user;
-        watch_for(cache, cache->watch.events & ~AIP_WRITABLE);
-}
-
-/* hiredis lets the descriptor go, whatever the reason; it may say so twice. */
-static void cleanup(void *user)
-{
-        struct redis_cache *cache = user;
-        if (!cache->context)
-                return;
-        if (cache->context->err)
-                note_trouble(cache, cache->context->errstr);
-        watch_for(cache, 0);
-        cache->context = NULL;
-        cache->state = DOWN;
-        if (!cache->closing)
-                connect_soon(cache);
-}
-
-static void attach(struct redis_cache *cache, redisAsyncContext *context)
-{
-        cache->context = context;
-        cache->watch = (struct aip_watch){.ready = watch_ready, .fd = context->c.fd};
-        context->data = cache;
-        context->ev.data = cache;
-        context->ev.addRead = add_read;
-        context->ev.delRead = del_read;
-        context->ev.addWrite = add_write;
-        context->ev.delWrite = del_write;
-        context->ev.cleanup = cleanup;
-}
-
-/* ---- losing the connection ---- */
-
-/* The commands in flight are answered before, or as soon as, this returns. */
-static void drop_connection(struct redis_cache *cache, const char *reason)
-{
-        note_trouble(cache, reason);
-        cache->state = DOWN;
-        if (cache->context)
-                redisAsyncFree(cache->context);
-}
 
 /* ---- commands ---- */
 
@@ -208,7 +80,7 @@ static void command_late(struct aip_timer *timer)
 {
         struct command *command = AIP_CONTAINER_OF(timer, struct command, timer);
         if (!command->is_callers_deadline) {
-                drop_connection(command->cache, "a command was not answered in time");
+                redis_link_drop(&command->cache->link, "a command was not answered in time");
                 return;
         }
         aip_error *err = NULL;
@@ -251,7 +123,7 @@ static int read_value(struct aip_cache_get *get, const redisReply *reply, aip_er
 static void read_reply(struct command *command, const redisReply *reply, aip_error **err)
 {
         if (!reply)
-                unavailable(command->cache, err);
+                redis_link_unavailable(&command->cache->link, err);
         else if (reply->type == REDIS_REPLY_ERROR)
                 aip_error_set(err, AIP_EUNAVAILABLE, "Redis answered: %s", reply->str);
         else if (command->kind == COMMAND_GET)
@@ -271,8 +143,8 @@ static void got_reply(redisAsyncContext *context, void *data, void *user)
 
 static int may_send(struct redis_cache *cache, size_t bytes, aip_error **err)
 {
-        if (cache->state != READY)
-                return unavailable(cache, err);
+        if (cache->link.state != REDIS_READY)
+                return redis_link_unavailable(&cache->link, err);
         if (cache->n_commands >= COMMANDS_MAX || cache->n_bytes + bytes > PENDING_MAX_BYTES)
                 return aip_error_set(err, AIP_ELIMIT, "%zu commands wait for Redis already",
                                      cache->n_commands);
@@ -291,7 +163,7 @@ static int send_command(struct redis_cache *cache, enum command_kind kind, struc
         struct command *command = command_new(cache, kind, op, bytes);
         if (!command)
                 return aip_error_set_nomem(err);
-        if (redisAsyncCommandArgv(cache->context, got_reply, command, argc, argv, lengths) !=
+        if (redisAsyncCommandArgv(cache->link.context, got_reply, command, argc, argv, lengths) !=
             REDIS_OK) {
                 command_free(command);
                 return aip_error_set(err, AIP_EUNAVAILABLE, "Redis: the connection is closing");
@@ -334,102 +206,11 @@ static void ping(void *self, struct aip_op *op)
                 aip_op_finish(cache->loop, op, err);
 }
 
-/* ---- connecting ---- */
-
-static void become_ready(struct redis_cache *cache)
-{
-        aip_timer_clear(cache->loop, &cache->timer);
-        cache->state = READY;
-        cache->backoff_ms = BACKOFF_MIN_MS;
-        cache->has_logged = 0;
-        snprintf(cache->reason, sizeof(cache->reason), "the connection was lost");
-        aip_log_write(cache->log, AIP_LOG_INFO, COMPONENT, "connected to %s:%d", cache->url.host,
-                      cache->url.port);
-}
-
-/* AUTH, SELECT or PING was answered; a refusal is final for this connection. */
-static void got_greeting(redisAsyncContext *context, void *data, void *user)
-{
-        struct redis_cache *cache = context->data;
-        const redisReply *reply = data;
-        if (cache->state != CONNECTING || cache->context != context)
-                return;
-        if (!reply)
-                return; /* the connection was lost */
-        if (reply->type == REDIS_REPLY_ERROR)
-                drop_connection(cache, reply->str);
-        else if (user)
-                become_ready(cache);
-}
-
-static void greet(struct redis_cache *cache)
-{
-        const struct redis_url *url = &cache->url;
-        redisAsyncContext *context = cache->context;
-        if (url->password && url->user)
-                redisAsyncCommand(context, got_greeting, NULL, "AUTH %s %s", url->user,
-                                  url->password);
-        else if (url->password)
-                redisAsyncCommand(context, got_greeting, NULL, "AUTH %s", url->password);
-        if (url->database != 0)
-                redisAsyncCommand(context, got_greeting, NULL, "SELECT %d", url->database);
-        redisAsyncCommand(context, got_greeting, cache, "PING"); /* the last one makes it ready */
-}
-
-static void got_connection(const redisAsyncContext *context, int status)
-{
-        struct redis_cache *cache = context->data;
-        if (status != REDIS_OK)
-                return; /* hiredis cleans up by itself */
-        redisEnableKeepAlive(&cache->context->c);
-        greet(cache);
-}
-
-static void connect_late(struct aip_timer *timer)
-{
-        struct redis_cache *cache = AIP_CONTAINER_OF(timer, struct redis_cache, timer);
-        drop_connection(cache, "the server did not answer when we connected");
-}
-
-static void got_address(struct redis_resolver *resolver, const char *address, const char *error);
-
-static void try_now(struct aip_timer *timer)
-{
-        struct redis_cache *cache = AIP_CONTAINER_OF(timer, struct redis_cache, timer);
-        redis_resolver_start(&cache->resolver);
-}
-
-/* Half to all of the present back-off, which doubles from try to try. */
-static void connect_soon(struct redis_cache *cache)
-{
-        uint64_t half_ms = (uint64_t)cache->backoff_ms / 2;
-        int64_t delay_ms = (int64_t)(half_ms + aip_random_u64(cache->random) % (half_ms + 1));
-        cache->backoff_ms = AIP_MIN(cache->backoff_ms * 2, BACKOFF_MAX_MS);
-        cache->timer.fire = try_now;
-        aip_timer_set(cache->loop, &cache->timer, delay_ms);
-}
-
-static void connect_to(struct redis_cache *cache, const char *address)
-{
-        redisAsyncContext *context = redisAsyncConnect(address, cache->url.port);
-        if (!context || context->err) {
-                note_trouble(cache, context ? context->errstr : "out of memory");
-                if (context)
-                        redisAsyncFree(context);
-                connect_soon(cache);
-                return;
-        }
-        cache->state = CONNECTING;
-        cache->timer.fire = connect_late;
-        aip_timer_set(cache->loop, &cache->timer, CONNECT_TIMEOUT_MS);
-        attach(cache, context);
-        redisAsyncSetConnectCallback(context, got_connection); /* begins to watch for it */
-}
-
 /* ---- life ---- */
 
-static void cache_free(struct redis_cache *cache)
+static void link_closed(struct redis_link *link)
 {
+        struct redis_cache *cache = AIP_CONTAINER_OF(link, struct redis_cache, link);
         struct aip_loop loop = cache->loop;
         struct aip_op *op = cache->closing;
         redis_url_deinit(&cache->url);
@@ -438,29 +219,12 @@ static void cache_free(struct redis_cache *cache)
                 aip_op_finish(loop, op, NULL);
 }
 
-static void got_address(struct redis_resolver *resolver, const char *address, const char *error)
-{
-        struct redis_cache *cache = AIP_CONTAINER_OF(resolver, struct redis_cache, resolver);
-        if (cache->closing) {
-                cache_free(cache);
-        } else if (address) {
-                connect_to(cache, address);
-        } else {
-                note_trouble(cache, error);
-                connect_soon(cache);
-        }
-}
-
 /* A look-up that is under way frees the cache when it ends: getaddrinfo() cannot be cancelled. */
 static void cache_close(void *self, struct aip_op *op)
 {
         struct redis_cache *cache = self;
         cache->closing = op;
-        aip_timer_clear(cache->loop, &cache->timer);
-        if (cache->context)
-                redisAsyncFree(cache->context);
-        if (!cache->resolver.is_busy)
-                cache_free(cache);
+        redis_link_close(&cache->link);
 }
 
 static const struct aip_cache_ops redis_cache_ops = {
@@ -485,14 +249,13 @@ int aip_redis_cache_new(const struct aip_cache_options *options,
                 return r;
         }
         cache->loop = options->loop;
-        cache->log = options->log;
-        cache->random = options->random.ops ? options->random : aip_random_system();
-        cache->backoff_ms = BACKOFF_MIN_MS;
-        cache->resolver.loop = options->loop;
-        cache->resolver.host = cache->url.host;
-        cache->resolver.done = got_address;
-        snprintf(cache->reason, sizeof(cache->reason), "not connected yet");
-        redis_resolver_start(&cache->resolver);
+        cache->link = (struct redis_link){.loop = options->loop,
+                                          .log = options->log,
+                                          .component = COMPONENT,
+                                          .url = &cache->url,
+                                          .closed = link_closed};
+        cache->link.random = options->random.ops ? options->random : aip_random_system();
+        redis_link_start(&cache->link);
         ret_cache->cache.ops = &redis_cache_ops;
         ret_cache->cache.self = cache;
         ret_cache->close = cache_close;
