@@ -144,7 +144,9 @@ class Client:
                 await self.cancel(job, rng)
             elif errand < 0.72 and job["key"]:
                 await self.submit_again(job, rng)
-            elif errand < 0.74:
+            elif errand < 0.74 and job["key"]:
+                await self.submit_another(job, rng)
+            elif errand < 0.76:
                 await self.ask("list", rng.randrange(self.load.size), "GET",
                                f"/v1/jobs?limit={rng.choice((1, 20, 100))}", job)
         finally:
@@ -178,6 +180,13 @@ class Client:
                                for number, one in enumerate(others)))
         for one in others:
             one.connections.close()
+
+    async def submit_another(self, job, rng):
+        """Another request under the same key, which must be refused."""
+        document = json.loads(job["body"])
+        document["prompt"] += " (another)"
+        await self.ask("post", rng.randrange(self.load.size), "POST", "/v1/jobs", dict(job),
+                       json.dumps(document).encode())
 
     async def wait_for_end(self, job, rng):
         deadline = time.monotonic() + 60.0

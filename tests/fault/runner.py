@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,9 @@ BURST = 900              # jobs of the warm-up, above the concurrency of all wor
                          # then has as many connections to the models as it keeps, as after an outage
 WARM_UP, BASELINE = 5.0, 3.0  # seconds: of load, then of none, before the run
 QUIET = 13.0             # seconds that everything is left alone at the end
+IDLE = 35.0              # seconds after which idle connections to the models are closed: in the long
+                         # form both levels are taken then, and next to nothing may have been added
+SAMPLE_EVERY = 0.5       # seconds; the levels are means over three seconds or more
 COOL_DOWN = 8.0          # of load after the last fault, in the long form
 QUIET_WITHIN = 90.0      # seconds after the load's end in which everything accepted must have ended
 LEAST_JOBS_A_SECOND = 5  # fewer accepted than this is no test
@@ -142,9 +146,9 @@ class Run:
             print(text, flush=True)
 
     def sample(self):
-        """resources.jsonl, once a second."""
+        """resources.jsonl, all the time."""
         with open(self.folder / "resources.jsonl", "a", encoding="utf-8") as out:
-            while not self.done.wait(1.0):
+            while not self.done.wait(SAMPLE_EVERY):
                 for member in list(self.stage.members.values()):
                     self.stage.bound_log(member)
                     one = sample_of(member)
@@ -159,6 +163,7 @@ class Run:
         self.supervise_for(WARM_UP)
         self.end_load()
         self.become_quiet()
+        self.supervise_for(self.idle_seconds())
         began = time.time()
         self.supervise_for(BASELINE)
         self.baseline = [began, time.time()]
@@ -227,11 +232,15 @@ class Run:
 
     def settle(self):
         """Leaves everything alone, and writes down when that was."""
-        self.supervise_for(QUIET)
+        self.supervise_for(QUIET + self.idle_seconds())
         ended = time.time()
         (self.folder / "run.json").write_text(json.dumps(
             {"t0": self.began, "t1": self.load_ended, "seed": self.args.seed,
-             "baseline": self.baseline, "quiet": [ended - QUIET + 10.0, ended]}))
+             "baseline": self.baseline, "quiet": [ended - QUIET + 10.0, ended],
+             "idle_connections_closed": self.idle_seconds() > 0}))
+
+    def idle_seconds(self):
+        return 0.0 if self.args.short else IDLE
 
     def write_store(self):
         (self.folder / "outbox.json").write_text(json.dumps(
@@ -331,9 +340,16 @@ def write_junit(path, seconds, code, text):
     xml.ElementTree(suite).write(path)
 
 
+def open_many_files():
+    """Everything that is started here inherits it: the proxy holds two sockets a connection."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main():
     args = arguments()
     servers.exit_on_signals()
+    open_many_files()
     args.seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1, 1 << 31)
     if args.short and not args.seed:
         args.seed = 1

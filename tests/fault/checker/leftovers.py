@@ -5,13 +5,14 @@ import statistics
 # How much above its level a process may be when all is quiet again.
 #
 # Descriptors: PostgreSQL's lanes are opened when they are needed (up to 8 in all). A worker also keeps
-# idle connections to the model server for its next calls, as many as calls were open at once: up to
-# its concurrency (256), reached while it catches up after an outage.
+# idle connections to the model server for its next calls, as many as calls were open at once, for 30 s: up
+# to its concurrency (256), reached while it catches up after an outage. The long form waits until they
+# are closed.
 # Threads: resolvers of host names come and go (up to 2).
 # Memory: the allocator keeps what a burst needed, so it is compared with a process that has been
 # through a burst (the warm-up), and may have met a greater one since: half as much again, and 16 MB for
 # the bounded queues (20,000 operations of some 500 bytes), which an outage fills and nothing else.
-MORE_FDS = {"gateway": 8, "worker": 8 + 256}
+MORE_FDS, IDLE_MODEL_CONNECTIONS = 8, 256
 MORE_THREADS = 3
 MORE_KB, MORE_KB_FACTOR = 16384, 1.5
 # While all is quiet nothing grows; 2 MB is what the allocator and chores move by.
@@ -49,7 +50,7 @@ def resources_are_back(records, report):
         level = before.get(process) or [one for name, ones in before.items()
                                         if name.rsplit("-", 1)[0] == kind for one in ones]
         if level:
-            compare(report, process, level, samples)
+            compare(report, process, level, samples, more_fds(records.run, kind))
         else:
             report.did_not_judge(f"{rule} of {process}", "no sample of its level")
         third = max(1, len(samples) // 3)
@@ -63,9 +64,13 @@ def mean(samples, field):
     return statistics.fmean(one[field] for one in samples)
 
 
-def compare(report, process, level, samples):
-    more_fds = MORE_FDS.get(process.rsplit("-", 1)[0], min(MORE_FDS.values()))
-    for field, allowed in (("fds", mean(level, "fds") + more_fds),
+def more_fds(run, kind):
+    keeps_some = kind == "worker" and not run.get("idle_connections_closed")
+    return MORE_FDS + IDLE_MODEL_CONNECTIONS if keeps_some else MORE_FDS
+
+
+def compare(report, process, level, samples, fds_more):
+    for field, allowed in (("fds", mean(level, "fds") + fds_more),
                            ("threads", mean(level, "threads") + MORE_THREADS),
                            ("rss_kb", mean(level, "rss_kb") * MORE_KB_FACTOR + MORE_KB)):
         now = mean(samples, field)
