@@ -77,12 +77,13 @@ struct aip_job_spec {
         int32_t retry_delay_ms;        /* before the first retry; doubles each time, at most 300 s;
                                         * 0–300,000; default 5,000 */
         int64_t run_at_us;             /* not before; 0 or past: at once; at most year 9999 */
+        int32_t is_streamed;           /* what happens in its run is told while it happens */
 };
 
 #define AIP_JOB_SPEC_INIT                                                                          \
         {                                                                                          \
                 sizeof(struct aip_job_spec), {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},       \
-                        {0, 0}, 3, 5000, 0                                                         \
+                        {0, 0}, 3, 5000, 0, 0                                                      \
         }
 
 /* Everything a job knows, for readers and for stores that restore one. */
@@ -106,6 +107,7 @@ struct aip_job_fields {
         int64_t created_at_us, updated_at_us, run_at_us;
         int64_t started_at_us;  /* of the last attempt; 0: never */
         int64_t finished_at_us; /* 0 until terminal */
+        int32_t is_streamed;    /* 0 or 1 */
 };
 
 /* A new job in QUEUED, version 1. Checks the spec; AIP_EINVAL names the field. `now_us` > 0. Owned by

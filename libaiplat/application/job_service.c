@@ -123,6 +123,8 @@ static int fingerprint(const struct aip_job_submit *submit, const struct aip_job
         if (r >= 0)
                 r = aip_buf_printf(&text, "%d,%d,%lld,%lld", f->max_attempts, f->retry_delay_ms,
                                    (long long)submit->spec.run_at_us, (long long)submit->delay_ms);
+        if (r >= 0 && f->is_streamed)
+                r = aip_buf_append_cstr(&text, ",stream");
         if (r < 0)
                 return aip_error_set(err, r, "no memory for the request's fingerprint");
         hash = aip_id_from_name(&space, aip_buf_str(&text));

@@ -87,7 +87,7 @@ static int put_request(const struct aip_job_fields *f, struct aip_buf *out)
             (r = put_int(out, ",\"attempt\"", f->attempt)) < 0 ||
             (r = put_int(out, ",\"max_attempts\"", f->max_attempts)) < 0)
                 return r;
-        return 0;
+        return aip_buf_append_cstr(out, f->is_streamed ? ",\"stream\":true" : ",\"stream\":false");
 }
 
 static int put_usage(const struct aip_job_fields *f, struct aip_buf *out)

@@ -32,6 +32,7 @@ CREATE TABLE jobs (
         started_at timestamptz,
         finished_at timestamptz,
         is_delayed boolean NOT NULL DEFAULT false, -- run_at was in the future when it became QUEUED
+        is_streamed boolean NOT NULL DEFAULT false, -- its run is told while it happens
         session uuid,                              -- of the worker, while PROCESSING
         CHECK ((status = 'PROCESSING') = (session IS NOT NULL))
 ) PARTITION BY RANGE (id);

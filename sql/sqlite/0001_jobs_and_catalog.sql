@@ -17,6 +17,7 @@ CREATE TABLE jobs (
         started_at INTEGER,
         finished_at INTEGER,
         is_delayed INTEGER NOT NULL DEFAULT 0, -- run_at was in the future when it became QUEUED
+        is_streamed INTEGER NOT NULL DEFAULT 0, -- its run is told while it happens
         session BLOB,                          -- of the worker, while PROCESSING
         config_name TEXT NOT NULL,
         template_name TEXT NOT NULL,

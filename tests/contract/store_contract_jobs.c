@@ -12,6 +12,7 @@ static struct aip_job_spec full_spec(struct store_fixture *f)
         spec.config_name = S("my config");
         spec.template_name = S("mein Täuschchen");
         spec.graph_name = S("pipeline");
+        spec.is_streamed = 1;
         spec.variables_json = S("{\"b\": [1, 2.5, null], \"a\": {\"deep\": \"\\u20ac'\\\"\"}}");
         spec.metadata_json = S("{\"user\":\"u1\",\"big\":9007199254740991}");
         spec.trace_id = S("0123456789abcdef0123456789abcdef");

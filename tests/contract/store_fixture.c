@@ -264,6 +264,7 @@ void expect_same_job(const aip_job *job_a, const aip_job *job_b)
         expect_same_json(a->variables_json, b->variables_json, "variables");
         expect_same_json(a->metadata_json, b->metadata_json, "metadata");
         expect_same_text(a->trace_id, b->trace_id, "trace_id");
+        cr_expect_eq(a->is_streamed, b->is_streamed);
         expect_same_text(a->result, b->result, "result");
         expect_same_text(a->error_code, b->error_code, "error_code");
         expect_same_text(a->error_message, b->error_message, "error_message");

@@ -79,6 +79,7 @@ static struct aip_job_fields fields_of_spec(const struct aip_job_spec *spec)
                 .metadata_json = or_none(spec->metadata_json),
                 .trace_id = or_none(spec->trace_id),
                 .run_at_us = spec->run_at_us,
+                .is_streamed = spec->is_streamed != 0,
         };
 }
 

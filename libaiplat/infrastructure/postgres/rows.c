@@ -90,6 +90,7 @@ int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, ai
         f.input_tokens = pg_get_int8(result, row, first + 18);
         f.output_tokens = pg_get_int8(result, row, first + 19);
         get_times(result, row, first, &f);
+        f.is_streamed = pg_get_bool(result, row, first + 25);
         return aip_job_restore(&f, ret_job, err);
 }
 

@@ -30,6 +30,7 @@ static void read_members(struct fields *f, struct job_body *job)
         fields_seconds(f, "retry_delay", RETRY_DELAY_MAX_MS, &retry_delay_ms);
         fields_time(f, "run_at", &spec->run_at_us);
         fields_seconds(f, "delay", JOB_DELAY_MAX_MS, &job->delay_ms);
+        fields_bool(f, "stream", &spec->is_streamed);
         spec->max_attempts = (int32_t)max_attempts;
         spec->retry_delay_ms = (int32_t)retry_delay_ms;
 }
