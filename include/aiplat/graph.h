@@ -194,6 +194,10 @@ AIP_API void aip_graph_task_send(aip_graph_task *task, const char *target, aip_v
  */
 AIP_API const aip_value *aip_graph_task_interrupt(aip_graph_task *task, const aip_value *question);
 
+/* Tell the run's observer something (graph_run.h) while the task goes on; nobody else sees it, and it is
+ * no part of the state. `value` is borrowed for the call. */
+AIP_API void aip_graph_task_emit(aip_graph_task *task, const aip_value *value);
+
 AIP_API void *aip_graph_task_context(const aip_graph_task *task); /* the run's context pointer */
 AIP_API const char *aip_graph_task_node(const aip_graph_task *task);
 AIP_API int32_t aip_graph_task_step(const aip_graph_task *task);     /* 1: the first */
@@ -289,6 +293,14 @@ AIP_API int aip_graph_compile(aip_graph_builder *builder, aip_graph **ret_graph,
 
 AIP_API aip_graph *aip_graph_ref(const aip_graph *graph); /* any thread; NULL for NULL */
 AIP_API void aip_graph_unref(aip_graph *graph);           /* any thread; accepts NULL */
+
+/*
+ * Change an object of channels, as an image has it, by what a run has told of a step (graph_run.h):
+ * {"set": {…}, "append": {…}, "unset": […]}. *channels is owned, and changed in place where it can be;
+ * after a failure it is still owned by the caller, and good for nothing but to be released.
+ */
+AIP_API int aip_graph_apply_changes(aip_value **channels, const aip_value *changes,
+                                    aip_error **err);
 
 /* Non-zero: no node is asynchronous, aip_graph_invoke() can run it. */
 AIP_API int aip_graph_is_synchronous(const aip_graph *graph);

@@ -33,6 +33,74 @@ enum aip_graph_outcome { AIP_GRAPH_ENDED = 0, AIP_GRAPH_INTERRUPTED };
  */
 
 /*
+ * Observers: who wants to see a run go. All is told on the loop thread and borrowed for the call, in the
+ * order in which it happens; an observer must not end the run from within. Members may be NULL.
+ */
+struct aip_graph_observer_ops {
+        size_t self_size;
+        /* The nodes whose tasks begin now, one entry a task; those that had finished before the run went
+         * on from its image are not among them. */
+        void (*step_started)(void *self, int32_t step, const char *const *nodes, size_t n);
+        void (*task_started)(void *self, const char *node, const char *task_id);
+        /* Once a task, after its last attempt. `updates`: an object with what it wrote, a member a channel;
+         * of several writes to one channel all, in a list, where the kind collects, else the last. NULL
+         * when it failed, and (with `err` NULL too) when it asks a question. */
+        void (*task_ended)(void *self, const char *node, const char *task_id,
+                           const aip_value *updates, const aip_error *err);
+        /* {"set": {…}, "append": {…}, "unset": […]}: how the step has changed the channels. */
+        void (*step_ended)(void *self, int32_t step, const aip_value *changes);
+        void (*custom)(void *self, const char *node, const char *task_id, const aip_value *value);
+};
+
+struct aip_graph_observer {
+        const struct aip_graph_observer_ops *ops; /* NULL: nobody looks */
+        void *self;
+};
+
+/*
+ * Savers: who keeps a run, so that it can go on elsewhere after a crash. Each save is an operation: the
+ * saver finishes it (aip_op_finish) when what it says is kept, or with the error with which the run then
+ * fails. One is in flight at a time. What a save points to is borrowed until it is done.
+ *
+ * A run can go on from an image that has: the members of the last `place`; under "channels" what
+ * the `changes` up to it make (aip_graph_apply_changes); under "pending" the elements of `tasks` saved since.
+ */
+enum aip_graph_save_kind {
+        AIP_GRAPH_SAVE_STEP = 0, /* the input was written, or a step was merged */
+        AIP_GRAPH_SAVE_TASKS     /* some tasks of the step that runs have finished, or ask */
+};
+
+struct aip_graph_save {
+        struct aip_op op;
+        enum aip_graph_save_kind kind;
+        int32_t step;             /* of the last one that was merged */
+        int is_input;             /* STEP: nothing has run since the input was written */
+        int is_whole;             /* STEP: `changes` sets all there is; what was before does not count */
+        const aip_value *place;   /* STEP: where the run stands: an image without channels */
+        const aip_value *changes; /* STEP: {"set": {…}, "append": {…}, "unset": […]} */
+        const aip_value *tasks;   /* TASKS: a list of [place among the step's tasks, what it has said] */
+        int wants_whole;          /* set by the saver: let the next STEP be whole */
+};
+
+struct aip_graph_saver_ops {
+        size_t self_size;
+        void (*save)(void *self, struct aip_graph_save *save);
+};
+
+struct aip_graph_saver {
+        const struct aip_graph_saver_ops *ops; /* NULL: the run is not kept */
+        void *self;
+};
+
+/* When steps are saved. The first save, of the input, and those of tasks are never waited for, but they
+ * are done before the run is. */
+enum aip_graph_durability {
+        AIP_GRAPH_SYNC = 0, /* before the next step begins */
+        AIP_GRAPH_ASYNC,    /* while the next step runs */
+        AIP_GRAPH_EXIT      /* once, before the run is done, however it ends */
+};
+
+/*
  * One run. Set op.done, and op.deadline_ms if it must end by then: between two steps it then ends
  * with AIP_ETIMEOUT; nodes in flight are cancelled first and waited for. The error of a failed node
  * begins with the node's name and keeps its code, kind and retry advice; it is the cause.
@@ -64,19 +132,24 @@ struct aip_graph_run {
         enum aip_graph_outcome ret_outcome;
         aip_value *ret_questions; /* when interrupted: a list of {"id", "node", "value"} */
         aip_value *ret_image;     /* when interrupted, or wanted */
+
+        /* set by the caller, borrowed until done */
+        struct aip_graph_observer observer;
+        struct aip_graph_saver saver;
+        enum aip_graph_durability durability;
 };
 
 #ifdef __cplusplus
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},            \
-                        AIP_GRAPH_ENDED, 0, 0                                                      \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC                      \
         }
 #else
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},           \
-                        AIP_GRAPH_ENDED, 0, 0                                                      \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC                      \
         }
 #endif
 

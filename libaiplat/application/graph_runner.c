@@ -8,6 +8,7 @@
  *                            │                     │          └─► rest* ─► plan …
  *                            └─► finish            └─► interrupt
  *   any failure ─► fail           cancel, deadline, and nothing in flight ─► stop
+ *   merge, of a run that is watched or kept ─► record* ─► plan …
  *
  * A star marks the suspensions; each is spelt suspend(…). Whatever wakes a run (a task that
  * finished, a cancel, the deadline) only queues drive(), which looks at the run between two steps.
@@ -15,6 +16,7 @@
 #include "fault_point.h"
 #include "graph/graph_image.h"
 #include "graph_attempts.h"
+#include "graph_keeper.h"
 #include "macros.h"
 #include "mem.h"
 #include <aiplat/graph_run.h>
@@ -38,6 +40,7 @@ struct driver {
         struct aip_task wake;
         struct aip_timer deadline;
         struct aip_graph_attempts attempts;
+        struct aip_graph_keeper keeper;
         aip_error *err;         /* on the way to fail() */
         int stop_code;          /* AIP_ECANCELLED, AIP_ETIMEOUT; 0: go on */
         int has_failed;         /* a task of this step failed */
@@ -52,6 +55,8 @@ static const struct step *plan(struct driver *d);
 static const struct step *launch(struct driver *d);
 static const struct step *await(struct driver *d);
 static const struct step *merge(struct driver *d);
+static const struct step *record(struct driver *d);
+static const struct step *recorded(struct driver *d);
 static const struct step *rest(struct driver *d);
 static const struct step *interrupt(struct driver *d);
 static const struct step *finish(struct driver *d);
@@ -63,6 +68,8 @@ static const struct step STEP_PLAN = {"plan", plan};
 static const struct step STEP_LAUNCH = {"launch", launch};
 static const struct step STEP_AWAIT = {"await", await};
 static const struct step STEP_MERGE = {"merge", merge};
+static const struct step STEP_RECORD = {"record", record};
+static const struct step STEP_RECORDED = {"recorded", recorded};
 static const struct step STEP_REST = {"rest", rest};
 static const struct step STEP_INTERRUPT = {"interrupt", interrupt};
 static const struct step STEP_FINISH = {"finish", finish};
@@ -109,6 +116,9 @@ static const struct step *begin(struct driver *d)
         const struct aip_graph_run *run = d->run;
         if (begin_at(&d->state, run->input, run->image, run->answers, &d->err) < 0)
                 return &STEP_FAIL;
+        if (d->keeper.is_needed && (run->input || !run->image) &&
+            aip_graph_keeper_step(&d->keeper, 1, &d->err) < 0)
+                return &STEP_FAIL;
         return d->state.n_tasks > 0 ? &STEP_LAUNCH : &STEP_PLAN;
 }
 
@@ -130,12 +140,17 @@ static void end_task(struct driver *d, aip_graph_task *task)
                 return;
         }
         d->has_failed |= task->err != NULL;
+        if (d->keeper.is_needed && !d->err &&
+            aip_graph_keeper_tell_ended(&d->keeper, task, &d->err) < 0)
+                d->has_failed = 1;
 }
 
 /* Start them all: asynchronous ones begin, synchronous ones run to their end. */
 static const struct step *launch(struct driver *d)
 {
         if (aip_graph_attempts_plan(&d->attempts, &d->state, &d->err) < 0)
+                return &STEP_FAIL;
+        if (d->keeper.is_needed && aip_graph_keeper_tell_started(&d->keeper, &d->err) < 0)
                 return &STEP_FAIL;
         for (uint32_t i = 0; i < d->state.n_tasks; i++) {
                 aip_graph_task *task = &d->state.tasks[i];
@@ -167,12 +182,40 @@ static void cancel_tasks(struct driver *d)
         }
 }
 
+/* The step may end without being merged: what some of its tasks have said will be needed again. */
+static int may_not_merge(struct driver *d)
+{
+        return d->n_running > 0 || d->has_failed || d->stop_code ||
+               aip_graph_is_interrupted(&d->state);
+}
+
+/* A save that failed before, or here, is the run's failure. */
+static int save_tasks(struct driver *d)
+{
+        if (!d->err)
+                d->err = AIP_TAKE(d->keeper.err);
+        if (d->err || d->keeper.is_saving || !may_not_merge(d))
+                return d->err ? AIP_EUNAVAILABLE : 0;
+        if (d->run->durability != AIP_GRAPH_EXIT)
+                return aip_graph_keeper_tasks(&d->keeper, &d->err);
+        return d->n_running == 0 ? aip_graph_keeper_last(&d->keeper, &d->err) : 0;
+}
+
+/* A save is in flight, and more is to be saved after it before the step may end. */
+static int must_save_tasks(struct driver *d)
+{
+        return d->keeper.is_saving && !d->err && may_not_merge(d) &&
+               aip_graph_keeper_has_tasks(&d->keeper);
+}
+
 /* Wait for those in flight; when the step has lost its purpose, ask them to stop and still wait. */
 static const struct step *await(struct driver *d)
 {
         if (d->n_running > 0 && (d->has_failed || d->stop_code))
                 cancel_tasks(d);
-        if (d->n_running > 0)
+        if (aip_graph_keeper_saves(&d->keeper) && save_tasks(d) < 0)
+                d->has_failed = 1;
+        if (d->n_running > 0 || must_save_tasks(d))
                 return suspend(d, &STEP_AWAIT);
         return !d->has_failed && aip_graph_is_interrupted(&d->state) ? &STEP_INTERRUPT
                                                                      : &STEP_MERGE;
@@ -182,7 +225,30 @@ static const struct step *await(struct driver *d)
 static const struct step *merge(struct driver *d)
 {
         aip_graph_attempts_release(&d->attempts);
-        if (aip_graph_merge(&d->state, &d->err) < 0)
+        if (d->err || aip_graph_merge(&d->state, &d->err) < 0)
+                return &STEP_FAIL;
+        if (d->keeper.is_needed)
+                return &STEP_RECORD;
+        return ++d->steps_in_turn < STEPS_A_TURN ? &STEP_PLAN : &STEP_REST;
+}
+
+/* Tell those who watch what the step has changed, and have it kept; one save at a time. */
+static const struct step *record(struct driver *d)
+{
+        if (d->keeper.is_saving)
+                return suspend(d, &STEP_RECORD);
+        d->err = AIP_TAKE(d->keeper.err);
+        if (d->err || aip_graph_keeper_step(&d->keeper, 0, &d->err) < 0)
+                return &STEP_FAIL;
+        return &STEP_RECORDED;
+}
+
+static const struct step *recorded(struct driver *d)
+{
+        if (d->keeper.is_saving && d->run->durability == AIP_GRAPH_SYNC)
+                return suspend(d, &STEP_RECORDED);
+        d->err = AIP_TAKE(d->keeper.err);
+        if (d->err)
                 return &STEP_FAIL;
         return ++d->steps_in_turn < STEPS_A_TURN ? &STEP_PLAN : &STEP_REST;
 }
@@ -202,12 +268,29 @@ static const struct step *settle(struct driver *d, aip_error *err)
         struct aip_loop loop = d->host.loop;
         aip_timer_clear(loop, &d->deadline);
         aip_graph_attempts_release(&d->attempts);
+        aip_graph_keeper_deinit(&d->keeper);
         run->ret_steps = d->state.step - d->state.first_step;
         run->impl = NULL;
         aip_graph_state_deinit(&d->state);
         aip_free(d);
         aip_op_finish(loop, &run->op, err);
         return NULL;
+}
+
+/* Before a run ends: what it has come to is to be kept, and no save may be in flight. Whether to wait. */
+static int must_wait(struct driver *d, aip_error **err)
+{
+        if (!aip_graph_keeper_saves(&d->keeper))
+                return 0;
+        if (!d->keeper.is_saving && !d->keeper.err && !*err &&
+            aip_graph_keeper_last(&d->keeper, err) == 0 &&
+            d->run->durability != AIP_GRAPH_EXIT)
+                (void)aip_graph_keeper_tasks(&d->keeper, err);
+        if (d->keeper.is_saving)
+                return 1;
+        if (!*err)
+                *err = AIP_TAKE(d->keeper.err);
+        return 0;
 }
 
 /* What a run has come to; *ret_image and *ret_questions only when they are asked for. */
@@ -234,6 +317,10 @@ static int conclude(struct aip_graph_state *state, aip_value **ret_image, aip_va
 static const struct step *interrupt(struct driver *d)
 {
         struct aip_graph_run *run = d->run;
+        if (must_wait(d, &d->err))
+                return suspend(d, &STEP_INTERRUPT);
+        if (d->err)
+                return &STEP_FAIL;
         aip_error *err = NULL;
         if (conclude(&d->state, &run->ret_image, &run->ret_questions, &run->ret_state, &err) == 0)
                 run->ret_outcome = AIP_GRAPH_INTERRUPTED;
@@ -243,6 +330,10 @@ static const struct step *interrupt(struct driver *d)
 static const struct step *finish(struct driver *d)
 {
         struct aip_graph_run *run = d->run;
+        if (must_wait(d, &d->err))
+                return suspend(d, &STEP_FINISH);
+        if (d->err)
+                return &STEP_FAIL;
         aip_error *err = NULL;
         (void)conclude(&d->state, run->wants_image ? &run->ret_image : NULL, NULL, &run->ret_state,
                        &err);
@@ -251,12 +342,17 @@ static const struct step *finish(struct driver *d)
 
 static const struct step *fail(struct driver *d)
 {
+        if (d->keeper.is_saving)
+                return suspend(d, &STEP_FAIL);
         return settle(d, d->err);
 }
 
 static const struct step *stop(struct driver *d)
 {
         aip_error *err = NULL;
+        if (must_wait(d, &err))
+                return suspend(d, &STEP_STOP);
+        aip_error_free(AIP_TAKE(err)); /* why it stops says more */
         aip_error_set(&err, d->stop_code,
                       d->stop_code == AIP_ETIMEOUT ? "the run's deadline passed in step %d"
                                                    : "the run was cancelled in step %d",
@@ -293,7 +389,7 @@ static void task_finished(struct aip_graph_host *host, aip_graph_task *task)
         struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
         d->n_running--;
         end_task(d, task);
-        if (d->n_running == 0 || d->has_failed)
+        if (d->n_running == 0 || d->has_failed || aip_graph_keeper_saves(&d->keeper))
                 wake(d);
 }
 
@@ -301,6 +397,18 @@ static void task_progressed(struct aip_graph_host *host, aip_graph_task *task)
 {
         struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
         aip_graph_attempts_progress(&d->attempts, task);
+}
+
+static void task_emitted(struct aip_graph_host *host, const aip_graph_task *task,
+                         const aip_value *value)
+{
+        struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
+        aip_graph_keeper_tell_custom(&d->keeper, task, value);
+}
+
+static void save_ended(struct aip_graph_keeper *keeper)
+{
+        wake(AIP_CONTAINER_OF(keeper, struct driver, keeper));
 }
 
 /* A synchronous task that had to wait for its next attempt. */
@@ -351,7 +459,10 @@ static int new_driver(struct aip_loop loop, struct aip_graph_run *run, struct dr
         }
         d->run = run;
         d->host =
-                (struct aip_graph_host){loop, run->op.deadline_ms, task_finished, task_progressed};
+                (struct aip_graph_host){loop, run->op.deadline_ms, task_finished, task_progressed,
+                                        run->observer.ops ? task_emitted : NULL};
+        aip_graph_keeper_init(&d->keeper, loop, run, &d->state);
+        d->keeper.saved = save_ended;
         d->attempts = (struct aip_graph_attempts){.loop = loop,
                                                   .random = run->random.ops ? run->random
                                                                             : aip_random_system(),

@@ -217,6 +217,29 @@ static aip_value *tail_of(const aip_value *list, size_t first)
         return tail;
 }
 
+/* Of two writes to a channel: both, where it collects, else the last. `before` is consumed always. */
+static aip_value *joined(const struct aip_graph_channel *channel, aip_value *before,
+                         const aip_value *value)
+{
+        enum aip_channel_kind kind = channel->options.kind;
+        if (!before || (kind != AIP_CHANNEL_APPEND && kind != AIP_CHANNEL_MESSAGES &&
+                        kind != AIP_CHANNEL_TOPIC)) {
+                aip_value_unref(before);
+                return aip_value_ref(value);
+        }
+        aip_value *list = aip_value_type(before) == AIP_VALUE_LIST ? tail_of(before, 0) : NULL;
+        if (!list && aip_value_type(before) != AIP_VALUE_LIST) {
+                list = aip_value_list();
+                add(&list, aip_value_ref(before));
+        }
+        aip_value_unref(before);
+        if (aip_value_type(value) != AIP_VALUE_LIST)
+                add(&list, aip_value_ref(value));
+        for (size_t i = 0; aip_value_type(value) == AIP_VALUE_LIST && i < aip_value_size(value); i++)
+                add(&list, aip_value_ref(aip_value_at(value, i)));
+        return list;
+}
+
 struct changes {
         aip_value *set, *append, *unset;
 };
@@ -243,6 +266,26 @@ void aip_graph_mark_saved(struct aip_graph_state *state)
                                            ? (uint32_t)aip_value_size(slot->value)
                                            : 0;
         }
+}
+
+aip_value *aip_graph_image_whole(const struct aip_graph_state *state)
+{
+        aip_value *object = aip_value_object();
+        put(&object, "set", channels_of(state));
+        return object;
+}
+
+aip_value *aip_graph_image_updates(const aip_graph_task *task)
+{
+        const struct aip_graph_state *state = task->state;
+        aip_value *object = aip_value_object();
+        for (uint32_t at = task->first_write; at; at = state->writes[at - 1].next) {
+                const struct aip_graph_write *write = &state->writes[at - 1];
+                const struct aip_graph_channel *channel = &state->graph->channels[write->channel];
+                aip_value *before = aip_value_ref(aip_value_get_cstr(object, channel->name));
+                put(&object, channel->name, joined(channel, before, write->value));
+        }
+        return object;
 }
 
 aip_value *aip_graph_image_changes(struct aip_graph_state *state)

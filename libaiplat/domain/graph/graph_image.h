@@ -9,7 +9,8 @@
  *                 {"node": "b", "input": 5, "question": "go on?", "answers": ["yes"]}]}
  *
  * "tasks" is there when a step has begun: those of it that finished have their "writes", those that
- * were interrupted their "question". Empty members are left out. Untracked channels are never in it.
+ * were interrupted their "question". "pending" is there instead when an image was put together from what
+ * was saved step by step: a list of [place among the tasks of the next step, element of "tasks"]. Empty members are left out. Untracked channels are never in it.
  */
 #ifndef AIPLAT_DOMAIN_GRAPH_IMAGE_H
 #define AIPLAT_DOMAIN_GRAPH_IMAGE_H
@@ -29,6 +30,13 @@ aip_value *aip_graph_image_place(const struct aip_graph_state *state);
  * A list that was only added to is told by what was added. Empty members are left out.
  */
 aip_value *aip_graph_image_changes(struct aip_graph_state *state);
+
+/* All there is, told as a change: {"set": …}. NULL when out of memory. */
+aip_value *aip_graph_image_whole(const struct aip_graph_state *state);
+
+/* What a finished task has written, for those who watch: an object, a member a channel. NULL when out of
+ * memory. */
+aip_value *aip_graph_image_updates(const aip_graph_task *task);
 
 /* Change the channels of an image by changes: {"channels": …} of the one and the members of the other.
  * *image is owned, and changed in place where it can be. */

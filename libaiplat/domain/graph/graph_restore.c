@@ -210,6 +210,28 @@ static int load_tasks(struct aip_graph_state *state, const aip_value *tasks, aip
         return code;
 }
 
+/* What was saved of the tasks of the step that comes next. One that is not planned any more, for the graph
+ * has changed, does not count. */
+static int load_pending(struct aip_graph_state *state, const aip_value *pending, aip_error **err)
+{
+        size_t n = aip_value_size(pending);
+        int code = n > 0 ? aip_graph_plan(state, err) : 0;
+        for (size_t i = 0; code == 0 && i < n; i++) {
+                const aip_value *pair = aip_value_at(pending, i);
+                const aip_value *saved = aip_value_at(pair, 1);
+                int64_t place = aip_value_as_int(aip_value_at(pair, 0), -1);
+                if (place < 0 || place >= state->n_tasks)
+                        continue;
+                struct aip_graph_task *task = &state->tasks[place];
+                if (task->phase != AIP_TASK_PLANNED || task->question ||
+                    !is_name(aip_value_get_cstr(saved, "node"), aip_graph_task_node(task)))
+                        continue;
+                code = fill_task(task, saved, err);
+                task->is_saved = 1;
+        }
+        return code;
+}
+
 int aip_graph_image_load_channels(struct aip_graph_state *state, const aip_value *image,
                                   aip_error **err)
 {
@@ -229,9 +251,10 @@ int aip_graph_image_load(struct aip_graph_state *state, const aip_value *image, 
                 code = load_sends(state, aip_value_get_cstr(image, "sends"), err);
         if (code == 0)
                 code = load_tasks(state, aip_value_get_cstr(image, "tasks"), err);
-        if (code == 0)
-                load_arrived(state, aip_value_get_cstr(image, "arrived"));
-        return code;
+        if (code < 0)
+                return code;
+        load_arrived(state, aip_value_get_cstr(image, "arrived"));
+        return load_pending(state, aip_value_get_cstr(image, "pending"), err);
 }
 
 /* Changes to an image that was stored apart from them. */
@@ -281,23 +304,26 @@ static int apply_unset(aip_value **channels, const aip_value *unset)
         return code;
 }
 
+int aip_graph_apply_changes(aip_value **channels, const aip_value *changes, aip_error **err)
+{
+        int code = apply_set(channels, aip_value_get_cstr(changes, "set"));
+        if (code == 0)
+                code = apply_unset(channels, aip_value_get_cstr(changes, "unset"));
+        if (code < 0)
+                return aip_error_set_nomem(err);
+        return apply_append(channels, aip_value_get_cstr(changes, "append"), err);
+}
+
 int aip_graph_image_apply(aip_value **image, const aip_value *changes, aip_error **err)
 {
         aip_value *channels = aip_value_ref(aip_value_get_cstr(*image, "channels"));
         if (!channels)
                 channels = aip_value_object();
-        int code = channels && aip_value_object_set_cstr(image, "channels", aip_value_null()) == 0
-                           ? 0
-                           : AIP_ENOMEM;
-        if (code == 0)
-                code = apply_set(&channels, aip_value_get_cstr(changes, "set"));
-        if (code == 0)
-                code = apply_unset(&channels, aip_value_get_cstr(changes, "unset"));
-        if (code < 0) {
+        if (!channels || aip_value_object_set_cstr(image, "channels", aip_value_null()) < 0) {
                 aip_value_unref(channels);
                 return aip_error_set_nomem(err);
         }
-        code = apply_append(&channels, aip_value_get_cstr(changes, "append"), err);
+        int code = aip_graph_apply_changes(&channels, changes, err);
         if (code < 0) {
                 aip_value_unref(channels);
                 return code;

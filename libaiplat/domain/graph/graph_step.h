@@ -61,6 +61,7 @@ struct aip_graph_task {
         uint32_t n_attempts;              /* begun */
         uint8_t phase;                    /* enum aip_graph_task_phase */
         uint8_t is_cancelled;             /* the node's cancel was called */
+        uint8_t is_saved;                 /* what it has said was told to the run's saver */
 };
 
 /* What asynchronous tasks ask of whoever drives the run. */
@@ -69,6 +70,8 @@ struct aip_graph_host {
         int64_t deadline_ms;
         void (*finished)(struct aip_graph_host *host, aip_graph_task *task);
         void (*progressed)(struct aip_graph_host *host, aip_graph_task *task);
+        void (*emitted)(struct aip_graph_host *host, const aip_graph_task *task,
+                        const aip_value *value); /* NULL: nobody listens */
 };
 
 struct aip_graph_state {

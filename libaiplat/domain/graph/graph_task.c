@@ -356,6 +356,13 @@ void aip_graph_task_progress(aip_graph_task *task)
                 host->progressed(host, task);
 }
 
+void aip_graph_task_emit(aip_graph_task *task, const aip_value *value)
+{
+        struct aip_graph_host *host = task->state->host;
+        if (host && host->emitted && task->phase == AIP_TASK_RUNNING)
+                host->emitted(host, task, value);
+}
+
 void aip_graph_task_reset(aip_graph_task *task)
 {
         aip_graph_take_back(task);
@@ -363,7 +370,7 @@ void aip_graph_task_reset(aip_graph_task *task)
         aip_free(AIP_TAKE(task->memory));
         task->n_asked = 0;
         task->phase = AIP_TASK_PLANNED;
-        task->is_cancelled = 0;
+        task->is_cancelled = task->is_saved = 0;
 }
 
 void aip_graph_task_handle_error(aip_graph_task *task)

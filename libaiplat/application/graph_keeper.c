@@ -1,0 +1,219 @@
+/*
+ * Observer and saver of a run (graph_keeper.h). Values are made here and nowhere else, so that a run that
+ * nobody watches or keeps makes none.
+ */
+#include "graph_keeper.h"
+
+#include "graph/graph_image.h"
+#include "macros.h"
+#include "mem.h"
+
+/* One method of the observer, if it has it. */
+#define TELL(keeper, method, ...)                                                                  \
+        do {                                                                                       \
+                const struct aip_graph_observer *o_ = &(keeper)->run->observer;                    \
+                if (o_->ops && o_->ops->method)                                                    \
+                        o_->ops->method(o_->self, __VA_ARGS__);                                    \
+        } while (0)
+
+static void release_save(struct aip_graph_keeper *k)
+{
+        aip_value_unref(AIP_TAKE(k->place));
+        aip_value_unref(AIP_TAKE(k->changes));
+        aip_value_unref(AIP_TAKE(k->tasks));
+}
+
+void aip_graph_keeper_init(struct aip_graph_keeper *k, struct aip_loop loop,
+                           struct aip_graph_run *run, struct aip_graph_state *state)
+{
+        k->loop = loop;
+        k->run = run;
+        k->state = state;
+        k->is_needed = run->observer.ops || run->saver.ops;
+}
+
+void aip_graph_keeper_deinit(struct aip_graph_keeper *k)
+{
+        release_save(k);
+        aip_error_free(AIP_TAKE(k->err));
+}
+
+/* ── telling ─────────────────────────────────────────────────────────────────────────────────── */
+
+int aip_graph_keeper_tell_started(struct aip_graph_keeper *k, aip_error **err)
+{
+        const struct aip_graph_state *state = k->state;
+        char id[AIP_GRAPH_TASK_ID_BYTES];
+        size_t n = 0;
+
+        if (!k->run->observer.ops)
+                return 0;
+        _cleanup_(aip_free_p) void *memory = aip_calloc(state->n_tasks + 1u, sizeof(char *));
+        const char **nodes = memory;
+        if (!nodes)
+                return aip_error_set_nomem(err);
+        for (uint32_t i = 0; i < state->n_tasks; i++)
+                if (state->tasks[i].phase == AIP_TASK_PLANNED)
+                        nodes[n++] = aip_graph_task_node(&state->tasks[i]);
+        TELL(k, step_started, state->step, nodes, n);
+        for (uint32_t i = 0; i < state->n_tasks; i++) {
+                if (state->tasks[i].phase != AIP_TASK_PLANNED)
+                        continue;
+                aip_graph_task_id(&state->tasks[i], id);
+                TELL(k, task_started, aip_graph_task_node(&state->tasks[i]), id);
+        }
+        return 0;
+}
+
+int aip_graph_keeper_tell_ended(struct aip_graph_keeper *k, const aip_graph_task *task,
+                                aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *updates = NULL;
+        char id[AIP_GRAPH_TASK_ID_BYTES];
+
+        if (!k->run->observer.ops)
+                return 0;
+        if (!task->err && !task->question && !(updates = aip_graph_image_updates(task)))
+                return aip_error_set_nomem(err);
+        aip_graph_task_id(task, id);
+        TELL(k, task_ended, aip_graph_task_node(task), id, updates, task->err);
+        return 0;
+}
+
+void aip_graph_keeper_tell_custom(struct aip_graph_keeper *k, const aip_graph_task *task,
+                                  const aip_value *value)
+{
+        char id[AIP_GRAPH_TASK_ID_BYTES];
+
+        aip_graph_task_id(task, id);
+        TELL(k, custom, aip_graph_task_node(task), id, value);
+}
+
+/* ── saving ──────────────────────────────────────────────────────────────────────────────────── */
+
+static void save_done(struct aip_op *op)
+{
+        struct aip_graph_keeper *k = AIP_CONTAINER_OF(op, struct aip_graph_keeper, save.op);
+
+        k->is_saving = 0;
+        release_save(k);
+        if (!k->err)
+                k->err = AIP_TAKE(op->err);
+        aip_error_free(AIP_TAKE(op->err));
+        k->saved(k);
+}
+
+static void send(struct aip_graph_keeper *k, enum aip_graph_save_kind kind)
+{
+        int wants_whole = k->save.wants_whole && kind != AIP_GRAPH_SAVE_STEP;
+
+        k->is_saving = 1;
+        k->save.op = (struct aip_op){.done = save_done};
+        k->save.kind = kind;
+        k->save.place = k->place;
+        k->save.changes = k->changes;
+        k->save.tasks = k->tasks;
+        k->save.wants_whole = wants_whole;
+        k->run->saver.ops->save(k->run->saver.self, &k->save);
+}
+
+/* `changes` are consumed always; NULL is out of memory. */
+static int send_step(struct aip_graph_keeper *k, aip_value *changes, int is_input, aip_error **err)
+{
+        int is_whole = k->save.wants_whole || k->is_incomplete;
+
+        if (is_whole && changes) {
+                aip_value_unref(changes);
+                changes = aip_graph_image_whole(k->state);
+        }
+        k->changes = changes;
+        k->place = aip_graph_image_place(k->state);
+        if (!k->place || !k->changes) {
+                release_save(k);
+                return aip_error_set_nomem(err);
+        }
+        k->has_unsaved = k->is_incomplete = 0;
+        k->save.step = k->state->step;
+        k->save.is_input = is_input;
+        k->save.is_whole = is_whole;
+        send(k, AIP_GRAPH_SAVE_STEP);
+        return 0;
+}
+
+int aip_graph_keeper_step(struct aip_graph_keeper *k, int is_input, aip_error **err)
+{
+        int saves_now = k->run->saver.ops && k->run->durability != AIP_GRAPH_EXIT;
+        aip_value *changes;
+
+        if (!saves_now && k->run->saver.ops)
+                k->has_unsaved = 1;
+        if (!saves_now && (is_input || !k->run->observer.ops))
+                return 0;
+        changes = aip_graph_image_changes(k->state);
+        if (!changes)
+                return aip_error_set_nomem(err);
+        if (!is_input)
+                TELL(k, step_ended, k->state->step, changes);
+        if (saves_now)
+                return send_step(k, changes, is_input, err);
+        k->is_incomplete = 1;
+        aip_value_unref(changes);
+        return 0;
+}
+
+static int is_unsaved(const aip_graph_task *task)
+{
+        return task->phase == AIP_TASK_FINISHED && !task->err && !task->is_saved;
+}
+
+static void mark_tasks(struct aip_graph_keeper *k)
+{
+        for (uint32_t i = 0; i < k->state->n_tasks; i++)
+                k->state->tasks[i].is_saved |= is_unsaved(&k->state->tasks[i]) != 0;
+}
+
+/* A place in mid-step says what its tasks have said, too. */
+int aip_graph_keeper_last(struct aip_graph_keeper *k, aip_error **err)
+{
+        if (!k->run->saver.ops || !k->has_unsaved)
+                return 0;
+        mark_tasks(k);
+        return send_step(k, aip_graph_image_changes(k->state), 0, err);
+}
+
+int aip_graph_keeper_has_tasks(const struct aip_graph_keeper *k)
+{
+        for (uint32_t i = 0; i < k->state->n_tasks; i++)
+                if (is_unsaved(&k->state->tasks[i]))
+                        return 1;
+        return 0;
+}
+
+static int add_task(aip_value **list, int64_t place, const aip_graph_task *task)
+{
+        aip_value *pair = aip_value_list();
+
+        if (pair && aip_value_list_append(&pair, aip_value_int(place)) == 0 &&
+            aip_value_list_append(&pair, aip_graph_image_task(task)) == 0)
+                return aip_value_list_append(list, pair);
+        aip_value_unref(pair);
+        return AIP_ENOMEM;
+}
+
+int aip_graph_keeper_tasks(struct aip_graph_keeper *k, aip_error **err)
+{
+        if (k->is_saving || !aip_graph_keeper_has_tasks(k))
+                return 0;
+        k->tasks = aip_value_list();
+        int code = k->tasks ? 0 : AIP_ENOMEM;
+        for (uint32_t i = 0; code == 0 && i < k->state->n_tasks; i++)
+                if (is_unsaved(&k->state->tasks[i]))
+                        code = add_task(&k->tasks, i, &k->state->tasks[i]);
+        if (code < 0) {
+                release_save(k);
+                return aip_error_set_nomem(err);
+        }
+        mark_tasks(k);
+        send(k, AIP_GRAPH_SAVE_TASKS);
+        return 0;
+}
