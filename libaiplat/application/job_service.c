@@ -220,6 +220,7 @@ void aip_job_service_submit(aip_job_service *s, struct aip_job_submit *submit)
         submit->create.op.deadline_ms = submit->op.deadline_ms;
         submit->create.job = submit->job;
         submit->create.idempotency_key = submit->idempotency_key;
+        submit->create.is_delay = submit->spec.run_at_us == 0 && submit->delay_ms > 0;
         aip_admission_enter(&s->admission, submit, aip_now_ms(s->loop));
         s->jobs.ops->create(s->jobs.self, &submit->create);
 }

@@ -30,10 +30,11 @@
 #include "mem.h"
 #include "trouble.h"
 
-#define CONCURRENCY    256
-#define CLAIMS_MAX     2 /* in flight at once: while one is taken apart, the store is at the next */
-#define LARGE_CLAIM    256  /* a further one waits until it is worth a transaction of its own */
-#define RECORDING_MIN  2048 /* outcomes may be on their way to the store: so many, or as many as slots */
+#define CONCURRENCY 256
+#define CLAIMS_MAX  2   /* in flight at once: while one is taken apart, the store is at the next */
+#define LARGE_CLAIM 256 /* a further one waits until it is worth a transaction of its own */
+#define RECORDING_MIN                                                                              \
+        2048 /* outcomes may be on their way to the store: so many, or as many as slots */
 #define LEASE_MS       10000
 #define HEARTBEAT_MS   3000
 #define CLAIM_RETRY_MS 500

@@ -305,3 +305,49 @@ POSTGRES_CASE(postgres_races, hints)
         PQfinish(outside);
         postgres_store_close(f, &second);
 }
+
+/* ── clocks ──────────────────────────────────────────────────────────────────────────────────── */
+
+#define AHEAD_US INT64_C(300000000)
+
+static int64_t seconds_until_due(PGconn *outside)
+{
+        return postgres_number(outside,
+                               "SELECT ceil(extract(epoch FROM run_at - now()))::bigint FROM jobs");
+}
+
+/* A writer whose clock is five minutes ahead does not make a job wait for five minutes more. */
+POSTGRES_CASE(postgres_races, delays_follow_the_clock_of_the_store)
+{
+        struct aip_job_spec spec = AIP_JOB_SPEC_INIT;
+        struct aip_job_finish finish = {0};
+        aip_error *failure = NULL;
+        struct aip_job_create create = {.is_delay = 1};
+        struct aip_id session = next_id(f);
+        PGconn *outside = postgres_schema_connect(&the_schema);
+        int64_t theirs_us = wall_us(f) + AHEAD_US;
+        aip_job *job = NULL;
+
+        spec.prompt = S("later");
+        spec.max_attempts = 2;
+        spec.retry_delay_ms = 30000;
+        spec.run_at_us = theirs_us + 1000000;
+        cr_assert_eq(aip_job_new(next_id(f), &spec, theirs_us, &job, NULL), 0);
+        create.job = job;
+        DO(f, create, &create);
+        cr_assert_leq(seconds_until_due(outside), 1);
+        aip_job_free(job);
+        run_for(f, 1100);
+        job = job_claim(f, session, create.ret_job_id, LEASE_LONG_MS);
+        aip_error_set(&failure, AIP_EUPSTREAM, "overloaded");
+        aip_error_set_retryable(failure, 1, 0);
+        cr_assert_eq(aip_job_fail(job, failure, theirs_us + 2000000, &finish.transition, NULL), 0);
+        finish.job = job;
+        DO(f, finish, &finish);
+        cr_assert_eq(finish.ret_outcome, AIP_FINISH_RECORDED);
+        cr_assert_leq(seconds_until_due(outside), 30);
+        cr_assert_geq(seconds_until_due(outside), 28);
+        aip_error_free(failure);
+        aip_job_free(job);
+        PQfinish(outside);
+}

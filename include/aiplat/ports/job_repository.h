@@ -39,6 +39,9 @@ struct aip_job_create {
         const aip_job *job;             /* QUEUED, version 1 */
         struct aip_str idempotency_key; /* empty: none */
         uint64_t fingerprint[2];        /* of the request, with the key */
+        /* The job's run_at means "so long after created_at": a store with a clock of its own counts from
+         * when it stores the job. (A retry's run_at always means that, from updated_at.) */
+        int is_delay;
         enum aip_create_outcome ret_outcome;
         struct aip_id ret_job_id; /* the first job's when the key was used before */
         enum aip_job_status ret_status; /* of that job, now */

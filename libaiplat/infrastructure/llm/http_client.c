@@ -49,7 +49,7 @@ struct pool {
 
 struct transfer {
         CURL *easy;
-        struct pool *pool; /* NULL while idle */
+        struct pool *pool;                /* NULL while idle */
         struct aip_http_request *request; /* NULL while idle */
         struct curl_slist *headers;
         struct aip_buf response_headers, response_body;

@@ -28,10 +28,10 @@ static size_t bytes_of(const struct aip_op *op)
         "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], "   \
         "$4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[], "           \
         "$10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], "          \
-        "$15::timestamptz[], $16::boolean[], $17::boolean[]) WITH ORDINALITY AS t(id, key, "       \
-        "fingerprint, max_attempts, retry_delay_ms, prompt, config_name, template_name, "          \
-        "graph_name, variables, metadata, trace_id, created_at, updated_at, run_at, is_delayed, "  \
-        "is_streamed, nth)), "                                                                     \
+        "$15::timestamptz[], $16::boolean[], $17::boolean[], $18::boolean[]) WITH ORDINALITY "        \
+        "AS t(id, key, fingerprint, max_attempts, retry_delay_ms, prompt, config_name, "           \
+        "template_name, graph_name, variables, metadata, trace_id, created_at, updated_at, "       \
+        "run_at, is_delayed, is_streamed, is_relative, nth)), "                                    \
         "won AS (INSERT INTO idempotency_keys (key, job_id, fingerprint) "                         \
         "SELECT key, id, fingerprint FROM input WHERE key IS NOT NULL ORDER BY key, nth "          \
         "ON CONFLICT (key) DO NOTHING RETURNING job_id), "                                         \
@@ -40,12 +40,13 @@ static size_t bytes_of(const struct aip_op *op)
         "trace_id, created_at, updated_at, run_at, is_delayed, is_streamed) "                      \
         "SELECT id, 'QUEUED', 1, 0, max_attempts, retry_delay_ms, prompt, config_name, "           \
         "template_name, graph_name, variables::jsonb, metadata::jsonb, trace_id, created_at, "     \
-        "updated_at, run_at, is_delayed, is_streamed FROM input "                                  \
+        "updated_at, CASE WHEN is_relative THEN now() + (run_at - created_at) ELSE run_at END, "   \
+        "is_delayed, is_streamed FROM input "                                                      \
         "WHERE key IS NULL OR id IN (SELECT job_id FROM won) " if_it_is_there " "                  \
         "RETURNING id AS job_id, 1::bigint AS version, updated_at AS at, 'created' AS kind, "      \
         "status AS from_status, status AS to_status, 0 AS attempt, NOT is_delayed AS "             \
         "is_runnable, NULL::text AS error_code), " PG_POSTED(                                      \
-                "$18::text[]") " SELECT job_id, " PG_POSTED_AS("$18::text[]") " FROM moved"
+                "$19::text[]") " SELECT job_id, " PG_POSTED_AS("$19::text[]") " FROM moved"
 
 /* Ids are fresh: none is looked for before it is inserted. */
 static const struct pg_statement create_statement = {PG_STATEMENT_CREATE, CREATE("")};
@@ -118,6 +119,7 @@ static void put_times(struct pg_params *p, const struct pg_batch *batch)
         COLUMN(p, PG_TIMESTAMPTZ, batch, pg_put_time(p, f->run_at_us));
         COLUMN(p, PG_BOOL, batch, pg_put_bool(p, !aip_job_created(create->job).is_runnable));
         COLUMN(p, PG_BOOL, batch, pg_put_bool(p, f->is_streamed));
+        COLUMN(p, PG_BOOL, batch, pg_put_bool(p, create->is_delay));
 }
 
 static int send_resolve(struct pg_lane *lane, struct pg_batch *batch)

@@ -33,7 +33,8 @@ static const struct pg_statement finish_statement = {
         "provider, model_name, input_tokens, output_tokens, updated_at, finished_at, kind, "
         "is_runnable, outbox_error, at) ORDER BY id), " /* whoever comes: no deadlocks */
         "moved AS (UPDATE jobs j SET status = h.status::job_status, version = h.version, "
-        "attempt = h.attempt, run_at = h.run_at, is_delayed = h.is_delayed, session = NULL, "
+        "attempt = h.attempt, run_at = CASE WHEN h.is_delayed THEN now() + (h.run_at - "
+        "h.updated_at) ELSE h.run_at END, is_delayed = h.is_delayed, session = NULL, "
         "result = h.result, error_code = h.error_code, error_message = h.error_message, "
         "provider = h.provider, model_name = h.model_name, input_tokens = h.input_tokens, "
         "output_tokens = h.output_tokens, updated_at = h.updated_at, finished_at = h.finished_at "
