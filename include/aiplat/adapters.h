@@ -9,6 +9,7 @@
 #include <aiplat/log.h>
 #include <aiplat/ports/cache.h>
 #include <aiplat/ports/catalog_repository.h>
+#include <aiplat/ports/checkpoint_store.h>
 #include <aiplat/ports/event_stream.h>
 #include <aiplat/ports/job_repository.h>
 #include <aiplat/ports/llm.h>
@@ -32,6 +33,7 @@ struct aip_store {
          * `op` is done when nothing of the store is left on the loop; the object is freed. */
         void (*close)(void *self, struct aip_op *op);
         void *self;
+        struct aip_checkpoint_store checkpoints;
 };
 
 struct aip_store_options {

@@ -76,7 +76,14 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(too_many_are_refused)                                                                    \
         X(deadline_that_has_passed)                                                                \
         X(migrate_again_changes_nothing)                                                           \
-        X(close_ends_everything_once)
+        X(close_ends_everything_once)                                                              \
+        /* store_contract_checkpoints.c */                                                         \
+        X(checkpoints_are_kept_and_read)                                                           \
+        X(checkpoints_are_listed_in_pages)                                                         \
+        X(checkpoints_are_fenced)                                                                  \
+        X(checkpoints_of_a_later_claim_replace)                                                    \
+        X(checkpoints_of_many_at_once)                                                             \
+        X(checkpoints_refuse_what_is_wrong)
 
 #define STORE_CONTRACT_DECLARE(name) void store_contract_##name(struct store_fixture *f);
 STORE_CONTRACT(STORE_CONTRACT_DECLARE)

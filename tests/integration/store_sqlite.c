@@ -243,7 +243,8 @@ Test(sqlite_files, processes_share_one_file_and_migrate_at_once, .timeout = 60)
         for (int i = 0; i < 3; i++)
                 child_expect_success(pids[i]);
         close(ends[0]);
-        cr_assert_eq(files_number(&maker, "SELECT count(*) FROM schema_migrations"), 1);
+        cr_assert_eq(files_number(&maker, "SELECT count(*) - max(version) FROM schema_migrations"),
+                     0); /* each once */
         cr_assert_eq(files_number(&maker, "SELECT count(*) FROM llm_configs"), 5);
         cr_assert_eq(files_number(&maker, "SELECT count(*) FROM jobs WHERE status = 'COMPLETED' "
                                           "AND version = 3 AND attempt = 1"),

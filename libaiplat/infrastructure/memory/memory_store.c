@@ -8,6 +8,7 @@
 
 #include "macros.h"
 #include "mem.h"
+#include "store/checkpoint_rows.h"
 #include "store/checks.h"
 
 static int is_overdue(const struct memory_store *store, const struct aip_op *op)
@@ -232,6 +233,34 @@ static void delete_template(void *self, struct aip_catalog_delete *del)
         aip_memory_submit(self, &del->op, &aip_memory_delete_template);
 }
 
+static void save_checkpoint(void *self, struct aip_checkpoint_save *save)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_save(save, &err);
+        submit_checked(self, &save->op, &aip_memory_save, err);
+}
+
+static void load_checkpoint(void *self, struct aip_checkpoint_load *load)
+{
+        aip_memory_submit(self, &load->op, &aip_memory_load_checkpoint);
+}
+
+static void list_checkpoints(void *self, struct aip_checkpoint_list *list)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_checkpoints(list, &err);
+        submit_checked(self, &list->op, &aip_memory_list_checkpoints, err);
+}
+
+static const struct aip_checkpoint_store_ops checkpoint_ops = {
+        .self_size = sizeof(struct aip_checkpoint_store_ops),
+        .save = save_checkpoint,
+        .load = load_checkpoint,
+        .list = list_checkpoints,
+};
+
 /* There is nothing to migrate: the store begins with what the first migration ships. */
 static void migrate(void *self, struct aip_op *op)
 {
@@ -245,6 +274,7 @@ static void store_free(struct memory_store *store)
         aip_memory_sessions_deinit(store);
         aip_memory_outbox_deinit(store);
         aip_memory_catalog_deinit(store);
+        aip_memory_checkpoints_deinit(store);
         aip_hints_deinit(&store->hints);
         aip_free(store);
 }
@@ -320,6 +350,7 @@ int aip_memory_store_new(const struct aip_store_options *options, struct aip_sto
                 .migrate = migrate,
                 .close = close_store,
                 .self = store,
+                .checkpoints = {&checkpoint_ops, store},
         };
         return 0;
 }

@@ -4,6 +4,7 @@
  *   memory_jobs.c      jobs: create, fetch, list, cancel, claim, finish, and how a job is moved
  *   memory_sessions.c  worker sessions: heartbeat, release, recover
  *   memory_outbox.c    outbox rows: sweep, forget, promote
+ *   memory_checkpoints.c  runs between their steps
  *   memory_catalog.c   configurations and templates, with the shipped ones
  * Everything belongs to the loop thread. Jobs are moved by the domain's own methods, so that what
  * this store does is the rule that the others are measured against.
@@ -77,6 +78,7 @@ struct memory_store {
 
         struct memory_names configs, templates;
         int64_t catalog_revision, last_config_id, last_template_id;
+        struct aip_hash_map checkpoints; /* owner → memory_owner */
 };
 
 /* What op->impl points to: how the store carries the operation out when its turn comes. */
@@ -121,6 +123,11 @@ void aip_memory_outbox_commit(struct memory_store *store, struct memory_outbox_r
                               struct aip_transition *transition);
 void aip_memory_outbox_forget(struct memory_store *store, int64_t outbox_id);
 void aip_memory_outbox_deinit(struct memory_store *store);
+
+/* memory_checkpoints.c */
+extern const struct memory_call aip_memory_save, aip_memory_load_checkpoint,
+        aip_memory_list_checkpoints;
+void aip_memory_checkpoints_deinit(struct memory_store *store);
 
 /* memory_catalog.c */
 extern const struct memory_call aip_memory_load, aip_memory_put_config, aip_memory_delete_config,

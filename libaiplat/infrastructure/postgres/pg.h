@@ -10,7 +10,7 @@
  *
  * Files: connection.c connects and reconnects; lane.c sends batches and reads answers; batch.c
  * gathers, repeats and halves them; accept.c, claim.c, finish.c, cancel.c, sessions.c, chores.c,
- * reads.c and catalog.c hold the statements of each kind; params.c and rows.c speak the binary
+ * reads.c, catalog.c and checkpoints.c hold the statements of each kind; params.c and rows.c speak the binary
  * format; fault.c is the only place that knows SQLSTATEs.
  */
 #ifndef AIP_POSTGRES_PG_H
@@ -188,6 +188,8 @@ enum pg_lane_name { PG_ACCEPT, PG_RESULTS, PG_WORK, PG_CHORES, PG_READ, PG_BROWS
 /* In the order in which a free lane looks at them. */
 enum pg_kind_name {
         PG_CREATE,
+        PG_SAVE, /* before the end of the same run */
+        PG_SAVE_TASKS,
         PG_FINISH,
         PG_CANCEL,
         PG_RELEASE,
@@ -207,6 +209,8 @@ enum pg_kind_name {
         PG_REVISION,
         PG_LOAD,
         PG_LIST,
+        PG_LOAD_CHECKPOINT,
+        PG_LIST_CHECKPOINTS,
         PG_N_KINDS
 };
 
@@ -246,6 +250,10 @@ enum pg_statement_name {
         PG_STATEMENT_REVISION,
         PG_STATEMENT_LOAD,
         PG_STATEMENT_LIST,
+        PG_STATEMENT_SAVE,
+        PG_STATEMENT_SAVE_TASKS,
+        PG_STATEMENT_LOAD_CHECKPOINT,
+        PG_STATEMENT_LIST_CHECKPOINTS,
         PG_N_STATEMENTS
 };
 
@@ -396,6 +404,8 @@ extern const struct pg_kind pg_claim_kind, pg_claim_one_kind;
 extern const struct pg_kind pg_put_config_kind, pg_put_template_kind, pg_delete_config_kind,
         pg_delete_template_kind, pg_load_kind, pg_revision_kind;
 extern const struct pg_kind pg_promote_kind, pg_recover_kind, pg_sweep_kind, pg_forget_kind;
+extern const struct pg_kind pg_save_kind, pg_save_tasks_kind, pg_load_checkpoint_kind,
+        pg_list_checkpoints_kind;
 extern const struct pg_kind pg_ping_kind, pg_fetch_kind, pg_list_kind;
 
 /* listen.c */

@@ -3,6 +3,7 @@
  * through ports/job_repository.h, ports/catalog_repository.h and adapters.h. Never blocks.
  */
 #include "pg.h"
+#include "store/checkpoint_rows.h"
 #include "store/checks.h"
 
 /* Deadlines are looked at in one pass over everything that waits; not more often than this. */
@@ -29,6 +30,10 @@ const struct pg_kind *const pg_kinds[PG_N_KINDS] = {
         [PG_REVISION] = &pg_revision_kind,
         [PG_LOAD] = &pg_load_kind,
         [PG_LIST] = &pg_list_kind,
+        [PG_SAVE] = &pg_save_kind,
+        [PG_SAVE_TASKS] = &pg_save_tasks_kind,
+        [PG_LOAD_CHECKPOINT] = &pg_load_checkpoint_kind,
+        [PG_LIST_CHECKPOINTS] = &pg_list_checkpoints_kind,
 };
 
 /* ---- deadlines ---- */
@@ -276,6 +281,34 @@ static void retain(void *self, struct aip_retention *retention)
                 pg_retain(store, retention);
 }
 
+/* ---- the checkpoint store ---- */
+
+static void save_checkpoint(void *self, struct aip_checkpoint_save *save)
+{
+        aip_error *error = NULL;
+        aip_store_check_save(save, &error);
+        submit_checked(self, save->n_tasks > 0 ? PG_SAVE_TASKS : PG_SAVE, &save->op, error);
+}
+
+static void load_checkpoint(void *self, struct aip_checkpoint_load *load)
+{
+        pg_submit(self, PG_LOAD_CHECKPOINT, &load->op);
+}
+
+static void list_checkpoints(void *self, struct aip_checkpoint_list *list)
+{
+        aip_error *error = NULL;
+        aip_store_check_checkpoints(list, &error);
+        submit_checked(self, PG_LIST_CHECKPOINTS, &list->op, error);
+}
+
+static const struct aip_checkpoint_store_ops checkpoint_ops = {
+        .self_size = sizeof(struct aip_checkpoint_store_ops),
+        .save = save_checkpoint,
+        .load = load_checkpoint,
+        .list = list_checkpoints,
+};
+
 /* ---- the catalog repository ---- */
 
 static void load(void *self, struct aip_catalog_load *load)
@@ -520,6 +553,7 @@ int aip_postgres_store_new(const struct aip_store_options *options, struct aip_s
                 .migrate = migrate,
                 .close = close_store,
                 .self = store,
+                .checkpoints = {&checkpoint_ops, store},
         };
         return 0;
 }

@@ -10,6 +10,9 @@
 #include "mem.h"
 
 /* In the order in which sqlite_rows.c reads them. */
+#define IF_HELD_BY_RIGHT                                                                           \
+        "WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.id = ?4 AND j.version = ?5 "                   \
+        "AND j.status = 'PROCESSING') "
 #define JOB_COLUMNS                                                                                \
         "id, status, version, attempt, max_attempts, retry_delay_ms, created_at, updated_at, "     \
         "run_at, started_at, finished_at, config_name, template_name, graph_name, trace_id, "      \
@@ -108,6 +111,41 @@ static const char *const texts[SQL_COUNT] = {
         [SQL_KEYS_OLD] = "SELECT count(*), ?2 FROM idempotency_keys WHERE created_at < ?1",
         [SQL_KEYS_EXPIRE] = "DELETE FROM idempotency_keys WHERE key IN (SELECT key FROM "
                             "idempotency_keys WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
+        /* ?4 and ?5: the fence; what a later claim has written stays. */
+        [SQL_CHECKPOINT_SAVE] =
+                "INSERT INTO checkpoints (owner, ns, n, job_id, fence, base, parent, step, source, "
+                "place, changes, created_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+                "?12 " IF_HELD_BY_RIGHT "ON CONFLICT (owner, ns, n) DO UPDATE SET job_id = ?4, "
+                "fence = ?5, base = ?6, parent = ?7, step = ?8, source = ?9, place = ?10, "
+                "changes = ?11, created_at = ?12 WHERE (job_id, fence) <= (?4, ?5)",
+        [SQL_CHECKPOINT_SAVE_TASK] =
+                "INSERT INTO checkpoint_tasks (owner, ns, n, job_id, fence, place, value) "
+                "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 " IF_HELD_BY_RIGHT
+                "ON CONFLICT (owner, ns, n, place) DO UPDATE SET job_id = ?4, fence = ?5, "
+                "value = ?7 WHERE (job_id, fence) <= (?4, ?5)",
+        /* The last up to ?3, and all from its base on. */
+        [SQL_CHECKPOINT_LOAD] =
+                "SELECT c.owner, c.ns, c.n, c.parent, c.base, c.job_id, c.step, c.source, "
+                "c.created_at, c.place, c.changes FROM (SELECT n, base FROM checkpoints "
+                "WHERE owner = ?1 AND ns = ?2 AND n <= ?3 ORDER BY n DESC LIMIT 1) AS top "
+                "CROSS JOIN checkpoints AS c WHERE c.owner = ?1 AND c.ns = ?2 "
+                "AND c.n BETWEEN top.base AND top.n ORDER BY c.n",
+        [SQL_CHECKPOINT_TASKS] =
+                "SELECT t.place, t.value FROM checkpoints AS c CROSS JOIN checkpoint_tasks AS t "
+                "WHERE c.owner = ?1 AND c.ns = ?2 AND c.n = ?3 AND t.owner = ?1 AND t.ns = ?2 "
+                "AND t.n = ?3 AND (t.job_id, t.fence) >= (c.job_id, c.fence) ORDER BY t.place",
+        [SQL_CHECKPOINT_LIST] =
+                "SELECT owner, ns, n, parent, base, job_id, step, source, created_at, place, '' "
+                "FROM checkpoints WHERE owner = ?1 AND ns = ?2 AND n < ?3 ORDER BY n DESC LIMIT ?4",
+        /* Of jobs that are gone. ?2, ?3 as above. */
+        [SQL_CHECKPOINTS_EXPIRE] =
+                "DELETE FROM checkpoints WHERE (owner, ns, n) IN (SELECT owner, ns, n "
+                "FROM checkpoints WHERE owner < ?3 AND owner = job_id AND ?1 IS NOT NULL "
+                "AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = owner) LIMIT ?2)",
+        [SQL_CHECKPOINT_TASKS_EXPIRE] =
+                "DELETE FROM checkpoint_tasks WHERE (owner, ns, n, place) IN (SELECT owner, ns, n, "
+                "place FROM checkpoint_tasks WHERE owner < ?3 AND owner = job_id "
+                "AND ?1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = owner) LIMIT ?2)",
         [SQL_REVISION] = "SELECT revision FROM catalog_revision",
         [SQL_CONFIGS] = "SELECT " CONFIG_COLUMNS "FROM llm_configs ORDER BY name",
         [SQL_CONFIG_FETCH] = "SELECT " CONFIG_COLUMNS "FROM llm_configs WHERE name = ?1",

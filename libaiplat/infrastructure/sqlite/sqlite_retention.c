@@ -56,6 +56,19 @@ static int give_back(struct sqlite_db *db, aip_error **err)
         return rc == SQLITE_OK ? 0 : aip_sqlite_error(db, rc, err);
 }
 
+/* What was kept of the runs of jobs that are gone. */
+static int expire_checkpoints(struct sqlite_db *db, int64_t since_us, int *ret_has_more,
+                              aip_error **err)
+{
+        int64_t tasks = 0, steps = 0;
+        int r = run_bounded(db, SQL_CHECKPOINT_TASKS_EXPIRE, since_us, 1, &tasks, err);
+
+        if (r >= 0)
+                r = run_bounded(db, SQL_CHECKPOINTS_EXPIRE, since_us, 1, &steps, err);
+        *ret_has_more = tasks == BATCH_ROWS || steps == BATCH_ROWS;
+        return r;
+}
+
 static int run_retain(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
 {
         const struct aip_retention *retention = retention_of(rq);
@@ -68,6 +81,9 @@ static int run_retain(struct sqlite_db *db, struct sqlite_request *rq, aip_error
         if (r >= 0 && retention->keep_keys_ms > 0)
                 r = run_bounded(db, retention->is_dry_run ? SQL_KEYS_OLD : SQL_KEYS_EXPIRE,
                                 db->now_us - retention->keep_keys_ms * 1000, 0, &keys, err);
+        if (r >= 0 && !retention->is_dry_run && retention->keep_jobs_ms > 0)
+                r = expire_checkpoints(db, db->now_us - retention->keep_jobs_ms * 1000,
+                                       &rq->answer.flag, err);
         if (r >= 0 && !retention->is_dry_run)
                 r = give_back(db, err);
         rq->answer.number = jobs;
@@ -95,7 +111,7 @@ static void deliver_retain(struct sqlite_request *rq)
         retention->ret_n = retention->ret_entries ? 2 : 0; /* without memory: without a report */
         retention->ret_is_elsewhere = 0;
         retention->ret_has_more =
-                !retention->is_dry_run && (jobs == BATCH_ROWS || keys == BATCH_ROWS);
+                !retention->is_dry_run && (jobs == BATCH_ROWS || keys == BATCH_ROWS || rq->answer.flag);
         if (retention->ret_n == 0)
                 return;
         describe(&retention->ret_entries[0], "jobs", retention, retention->keep_jobs_ms, jobs);

@@ -86,16 +86,18 @@ void aip_sqlite_answer_discard(struct sqlite_answer *answer)
         aip_buf_deinit(&answer->invalid);
         aip_llm_config_unref(answer->config);
         aip_prompt_template_unref(answer->prompt_template);
+        aip_checkpoint_rows_deinit(&answer->checkpoints);
         *answer = (struct sqlite_answer){0};
 }
 
 void aip_sqlite_request_end(struct sqlite_store *store, struct sqlite_request *rq)
 {
         struct aip_op *op = rq->op;
-        aip_error *err = rq->err;
+        aip_error *err;
 
-        if (!err && rq->call->deliver)
+        if (!rq->err && rq->call->deliver)
                 rq->call->deliver(rq);
+        err = rq->err;
         aip_sqlite_answer_discard(&rq->answer);
         aip_free(rq);
         aip_op_finish_from_thread(store->loop, op, err);
@@ -398,6 +400,34 @@ static void delete_template(void *self, struct aip_catalog_delete *del)
         submit(self, &del->op, &aip_sqlite_delete_template, NULL, NULL);
 }
 
+static void save_checkpoint(void *self, struct aip_checkpoint_save *save)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_save(save, &err);
+        submit(self, &save->op, &aip_sqlite_save, NULL, err);
+}
+
+static void load_checkpoint(void *self, struct aip_checkpoint_load *load)
+{
+        submit(self, &load->op, &aip_sqlite_load_checkpoint, NULL, NULL);
+}
+
+static void list_checkpoints(void *self, struct aip_checkpoint_list *list)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_checkpoints(list, &err);
+        submit(self, &list->op, &aip_sqlite_list_checkpoints, NULL, err);
+}
+
+static const struct aip_checkpoint_store_ops checkpoint_ops = {
+        .self_size = sizeof(struct aip_checkpoint_store_ops),
+        .save = save_checkpoint,
+        .load = load_checkpoint,
+        .list = list_checkpoints,
+};
+
 static void migrate(void *self, struct aip_op *op)
 {
         submit(self, op, &aip_sqlite_migrate, NULL, NULL);
@@ -626,6 +656,7 @@ int aip_sqlite_store_new(const struct aip_store_options *options, struct aip_sto
                 .migrate = migrate,
                 .close = close_store,
                 .self = store,
+                .checkpoints = {&checkpoint_ops, store},
         };
         return 0;
 }

@@ -5,7 +5,7 @@
  *   sqlite_reader.c     read thread
  *   sqlite_db.c         one connection: opening, statements, binding, errors
  *   sqlite_rows.c       rows of jobs and of the outbox
- *   sqlite_jobs.c, sqlite_sessions.c, sqlite_outbox.c, sqlite_catalog.c, sqlite_migrate.c
+ *   sqlite_checkpoints.c, sqlite_jobs.c, sqlite_sessions.c, sqlite_outbox.c, sqlite_catalog.c, sqlite_migrate.c
  *                       the operations, run on the threads
  *
  * An operation becomes a request in one of two queues. The thread that takes it reads the
@@ -15,6 +15,7 @@
 #ifndef AIPLAT_SQLITE_STORE_H
 #define AIPLAT_SQLITE_STORE_H
 
+#include "store/checkpoint_rows.h"
 #include "store/fences.h"
 #include "store/watchers.h"
 #include <aiplat/adapters.h>
@@ -78,6 +79,13 @@ enum sqlite_sql {
         SQL_JOBS_EXPIRE,
         SQL_KEYS_OLD,
         SQL_KEYS_EXPIRE,
+        SQL_CHECKPOINT_SAVE,
+        SQL_CHECKPOINT_SAVE_TASK,
+        SQL_CHECKPOINT_LOAD,
+        SQL_CHECKPOINT_TASKS,
+        SQL_CHECKPOINT_LIST,
+        SQL_CHECKPOINTS_EXPIRE,
+        SQL_CHECKPOINT_TASKS_EXPIRE,
         SQL_COUNT
 };
 
@@ -107,13 +115,15 @@ struct sqlite_answer {
         struct aip_buf invalid;
         aip_llm_config *config;
         aip_prompt_template *prompt_template;
+        struct aip_checkpoint_rows checkpoints;
 };
 
 struct sqlite_call {
         int is_write;
         /* On the thread, in a transaction: fills rq->answer. */
         int (*run)(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err);
-        /* On the thread, after the commit: moves the answer into the operation. NULL: none. */
+        /* On the thread, after the commit: moves the answer into the operation, or sets rq->err. NULL:
+         * none. */
         void (*deliver)(struct sqlite_request *rq);
 };
 
@@ -229,6 +239,8 @@ extern const struct sqlite_call aip_sqlite_heartbeat, aip_sqlite_release, aip_sq
 extern const struct sqlite_call aip_sqlite_promote, aip_sqlite_sweep, aip_sqlite_forget;
 extern const struct sqlite_call aip_sqlite_load, aip_sqlite_revision, aip_sqlite_put_config,
         aip_sqlite_delete_config, aip_sqlite_put_template, aip_sqlite_delete_template;
+extern const struct sqlite_call aip_sqlite_save, aip_sqlite_load_checkpoint,
+        aip_sqlite_list_checkpoints;
 extern const struct sqlite_call aip_sqlite_migrate, aip_sqlite_ping, aip_sqlite_retain;
 /* sqlite_sessions.c: makes or renews it; AIP_ESTATE when it was lost. */
 int aip_sqlite_session_renew(struct sqlite_db *db, const struct aip_id *session, int64_t lease_ms,
