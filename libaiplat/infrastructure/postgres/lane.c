@@ -16,16 +16,21 @@
  * nested loops are off, for what is known of the newest rows is always out of date, and a loop that
  * runs the wrong way round compares everything with everything (seen: 400 ms instead of 2 for 200
  * jobs). Plans are made anew each time: one that is cached while the tables are nearly empty walks
- * a whole index where it should probe. A batch pays for its plan once.
+ * a whole index where it should probe. A batch pays for its plan once. Not so on the accept lane: what
+ * stores new jobs reads no table, so there is nothing to choose, and planning it costs more than running
+ * it for a lone job; the one statement there that reads asks for a plan of its own (accept.c).
  */
-static const char session_setup[] =
-        "SET statement_timeout = '8s'; SET lock_timeout = 0; "
-        "SET idle_in_transaction_session_timeout = 0; SET TimeZone = 'UTC'; SET jit = off; "
-        "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_nestloop = "
-        "off; SET enable_mergejoin = off; SET enable_bitmapscan = off; "
-        "SET default_transaction_isolation = 'read committed'; "
-        "SELECT set_config('synchronous_commit', 'on', false) "
-        "WHERE current_setting('synchronous_commit') = 'off'";
+#define SESSION_SETUP(plans)                                                                       \
+        "SET statement_timeout = '8s'; SET lock_timeout = 0; "                                     \
+        "SET idle_in_transaction_session_timeout = 0; SET TimeZone = 'UTC'; SET jit = off; "       \
+        "SET plan_cache_mode = " plans "; SET enable_seqscan = off; SET enable_nestloop = off; "   \
+        "SET enable_mergejoin = off; SET enable_bitmapscan = off; "                                \
+        "SET default_transaction_isolation = 'read committed'; "                                   \
+        "SELECT set_config('synchronous_commit', 'on', false) "                                    \
+        "WHERE current_setting('synchronous_commit') = 'off'"
+
+static const char session_setup[] = SESSION_SETUP("force_custom_plan");
+static const char accept_setup[] = SESSION_SETUP("force_generic_plan");
 
 static const char *const lane_names[PG_N_LANES] = {
         [PG_ACCEPT] = "accept", [PG_RESULTS] = "results", [PG_WORK] = "work",
@@ -264,7 +269,8 @@ void pg_lane_init(struct pg_lane *lane, struct pg_store *store, enum pg_lane_nam
 {
         static const struct pg_connection_ops ops = {
                 .on_ready = on_ready, .on_input = on_input, .on_lost = on_lost};
-        pg_connection_init(&lane->connection, store, lane_names[name], session_setup, &ops);
+        pg_connection_init(&lane->connection, store, lane_names[name],
+                           name == PG_ACCEPT ? accept_setup : session_setup, &ops);
         lane->connection.is_pipelined = 1;
         lane->name = name;
         lane->watchdog.fire = on_silence;
