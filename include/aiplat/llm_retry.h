@@ -39,6 +39,9 @@ struct aip_llm_retry_options {
  * max_wait_ms: so long a pause is better spent by the job's own retry, which holds no place in a
  * worker.
  *
+ * A streamed call that fails after deltas is tried again like any other; then, before the next try,
+ * on_delta is told RESTART: what came before is void.
+ *
  * The port's name is the inner's. `inner` is consumed on success. options NULL: the defaults.
  */
 AIP_API int aip_retrying_llm_new(struct aip_llm inner, struct aip_loop loop,

@@ -1,6 +1,7 @@
 /*
  * Retry decorator around a model provider (see aiplat/llm_retry.h). Made by the composition root,
- * called like any provider. It never looks into requests or answers.
+ * called like any provider. It never looks into requests or answers. A stream that breaks midway
+ * begins again too, but never silently: a RESTART delta goes ahead of what comes then.
  *
  *     [start] ──► [ask] ──► [answered] ── success, hopeless, tries used up ──► [finish]
  *                   ▲            │
@@ -29,6 +30,8 @@ struct retry {
         int32_t n_tries;           /* calls of the inner provider so far */
         int is_waiting;            /* on the timer, not on the inner provider */
         int is_cancelled;
+        int has_deltas; /* some of the try were passed on */
+        int is_telling; /* a RESTART is being passed on */
 };
 
 /* `err` is consumed always. The call belongs to its owner again; `retry` is gone. */
@@ -104,6 +107,26 @@ static void answered(struct aip_op *op)
         }
 }
 
+static void pass_on(struct aip_llm_call *inner, const struct aip_llm_delta *delta)
+{
+        struct retry *retry = AIP_CONTAINER_OF(inner, struct retry, inner);
+        retry->has_deltas = delta->kind != AIP_LLM_DELTA_RESTART;
+        retry->call->on_delta(retry->call, delta);
+}
+
+/* What was passed on of the try that failed is void. False when that made the caller cancel. */
+static int tell_restart(struct retry *retry)
+{
+        static const struct aip_llm_delta restart = {.kind = AIP_LLM_DELTA_RESTART};
+        if (!retry->has_deltas)
+                return 1;
+        retry->has_deltas = 0;
+        retry->is_telling = 1;
+        retry->call->on_delta(retry->call, &restart);
+        retry->is_telling = 0;
+        return !retry->is_cancelled;
+}
+
 static void ask(struct retry *retry)
 {
         const struct aip_llm_call *call = retry->call;
@@ -117,13 +140,24 @@ static void ask(struct retry *retry)
                 .n_messages = call->n_messages,
                 .job_id = call->job_id,
                 .trace_id = call->trace_id,
+                .tools = call->tools,
+                .tool_choice = call->tool_choice,
+                .tool_choice_name = call->tool_choice_name,
+                .is_serial = call->is_serial,
+                .output_schema = call->output_schema,
+                .on_delta = call->on_delta ? pass_on : NULL,
+                .idle_timeout_ms = call->idle_timeout_ms,
         };
         inner.ops->complete(inner.self, &retry->inner);
 }
 
 static void waited(struct aip_timer *timer)
 {
-        ask(AIP_CONTAINER_OF(timer, struct retry, timer));
+        struct retry *retry = AIP_CONTAINER_OF(timer, struct retry, timer);
+        if (tell_restart(retry))
+                ask(retry);
+        else
+                finish_cancelled(retry);
 }
 
 static void complete(void *self, struct aip_llm_call *call)
@@ -151,6 +185,8 @@ static void cancel(void *self, struct aip_llm_call *call)
         if (!retry || retry->is_cancelled)
                 return;
         retry->is_cancelled = 1;
+        if (retry->is_telling)
+                return; /* the teller ends it */
         if (!retry->is_waiting) {
                 llm->inner.ops->cancel(llm->inner.self, &retry->inner);
                 return;

@@ -46,7 +46,8 @@ static void check(const struct aip_chat_protocol *protocol,
         struct aip_llm_answer answer = {0};
         aip_error *err = NULL;
         struct aip_str secret = aip_str_of(SECRET);
-        int r = aip_chat_parse(protocol, response, secret, &answer, &err);
+        struct aip_llm_call call = {0};
+        int r = aip_chat_parse(protocol, response, secret, &call, &answer, &err);
         if (r == 0)
                 check_answer(protocol, &answer);
         else

@@ -32,7 +32,9 @@ static int parse_body(void *user, aip_error **err)
         const struct parse_case *c = user;
         struct aip_http_response response = llm_response_of(c->status, "", c->body);
         struct aip_llm_answer answer = {0};
-        int r = aip_chat_parse(c->protocol, &response, AIP_STR("sk-secret-key"), &answer, err);
+        struct aip_llm_call call = {0};
+        int r = aip_chat_parse(c->protocol, &response, AIP_STR("sk-secret-key"), &call, &answer,
+                               err);
         aip_llm_answer_deinit(&answer);
         return r;
 }

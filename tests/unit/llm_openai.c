@@ -234,10 +234,12 @@ Test(llm_openai, messages_of_errors_are_bounded)
                 strcat(body, "äöü");
         strcat(body, "\"}}");
         struct aip_http_response response = llm_response_of(400, "", body);
+        struct aip_llm_call call = {0};
         struct aip_llm_answer answer;
         aip_error *err = NULL;
-        cr_assert_lt(aip_chat_parse(&aip_openai_protocol, &response, AIP_STR(""), &answer, &err),
-                     0);
+        cr_assert_lt(
+                aip_chat_parse(&aip_openai_protocol, &response, AIP_STR(""), &call, &answer, &err),
+                0);
         struct aip_str message = aip_str_of(aip_error_message(err));
         cr_expect_lt(message.n, 600u);
         cr_expect_gt(message.n, 400u);

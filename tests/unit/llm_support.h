@@ -39,7 +39,9 @@ static inline int llm_parse(const struct aip_chat_protocol *protocol, const char
                             struct aip_llm_answer *ret_answer, aip_error **err)
 {
         struct aip_http_response response = llm_response_of(200, "", body);
-        return aip_chat_parse(protocol, &response, AIP_STR("sk-secret-key"), ret_answer, err);
+        struct aip_llm_call call = {0};
+        return aip_chat_parse(protocol, &response, AIP_STR("sk-secret-key"), &call, ret_answer,
+                              err);
 }
 
 /* An answer with all that is told of it. */
@@ -90,8 +92,9 @@ static inline void llm_expect_bad(const struct aip_chat_protocol *protocol,
         struct aip_http_response response =
                 llm_response_of(bad->status, "x-request-id: req_7\r\n", bad->body);
         struct aip_llm_answer answer = {0};
+        struct aip_llm_call call = {0};
         aip_error *err = NULL;
-        int r = aip_chat_parse(protocol, &response, AIP_STR("sk-secret-key"), &answer, &err);
+        int r = aip_chat_parse(protocol, &response, AIP_STR("sk-secret-key"), &call, &answer, &err);
         cr_assert_lt(r, 0, "taken for an answer: %s", bad->body);
         cr_expect_null(answer.content);
         cr_expect_str_eq(aip_error_kind(err), bad->kind, "%s: %s", bad->body,

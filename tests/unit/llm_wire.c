@@ -93,10 +93,12 @@ Test(llm_wire, waits)
 Test(llm_wire, waits_are_in_the_error)
 {
         struct aip_http_response response = llm_response_of(429, "retry-after-ms: 77\r\n", "{}");
+        struct aip_llm_call call = {0};
         struct aip_llm_answer answer;
         aip_error *err = NULL;
-        cr_assert_lt(aip_chat_parse(&aip_openai_protocol, &response, AIP_STR(""), &answer, &err),
-                     0);
+        cr_assert_lt(
+                aip_chat_parse(&aip_openai_protocol, &response, AIP_STR(""), &call, &answer, &err),
+                0);
         cr_expect_eq(aip_error_retry_after_ms(err), 77);
         aip_error_free(err);
 }

@@ -1,99 +1,27 @@
 /*
- * Anthropic Messages. The composition root makes it; chat_llm.c drives it. What is here is pure.
+ * Anthropic Messages: reading answers, whole and streamed. The composition root makes it;
+ * chat_llm.c drives it; anthropic_request.c writes the requests. What is here is pure.
+ *
+ * Structured output is a call of a tool that is ours (AIP_ANTHROPIC_OUTPUT_TOOL): its arguments are
+ * the answer's content. What the model says beside it is put aside.
  */
+#include "llm/anthropic_request.h"
 #include "llm/chat_llm.h"
-#include "llm/provider_error.h"
 #include "macros.h"
 
-/* ---- the request ---- */
-
-static int is_digit(struct aip_str s, size_t i)
+static struct aip_str member(const aip_value *object, const char *name)
 {
-        return i < s.n && s.p[i] >= '0' && s.p[i] <= '9';
+        return aip_value_as_string(aip_value_get_cstr(object, name));
 }
 
-/* A number of one or two digits at *at, or -1; longer ones are dates. */
-static int read_version(struct aip_str name, size_t *at)
+static int is_type(const aip_value *object, const char *type)
 {
-        size_t i = *at;
-        int number = 0;
-        for (; is_digit(name, i) && i - *at < 3; i++)
-                number = number * 10 + (name.p[i] - '0');
-        if (i == *at || i - *at > 2)
-                return -1;
-        *at = i;
-        return number;
+        return aip_str_eq(member(object, "type"), aip_str_of(type));
 }
 
-/* Claude 4.7 and later ("claude-opus-4-7", "claude-sonnet-5") answer 400 to any temperature. Names
- * of the years before put the version first ("claude-3-5-sonnet-20241022"). */
-static int takes_temperature(struct aip_str name)
+static void read_reason(struct aip_chat_draft *draft, const aip_value *reason)
 {
-        const char *claude = name.n ? memmem(name.p, name.n, "claude-", 7) : NULL;
-        size_t at = claude ? (size_t)(claude - name.p) + 7 : name.n;
-        while (at < name.n && name.p[at] >= 'a' && name.p[at] <= 'z')
-                at++;
-        if (at >= name.n || name.p[at++] != '-')
-                return 1;
-        int major = read_version(name, &at), minor = 0;
-        if (major >= 0 && at < name.n && (name.p[at] == '-' || name.p[at] == '.')) {
-                at++;
-                minor = read_version(name, &at);
-        }
-        return major < 4 || (major == 4 && minor < 7);
-}
-
-/* The system messages, which are no part of the conversation here. */
-static int append_system(struct aip_buf *out, const struct aip_llm_call *call)
-{
-        _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(out->max_bytes);
-        int r = 0;
-        for (size_t i = 0; r == 0 && i < call->n_messages; i++) {
-                if (call->messages[i].role != AIP_LLM_SYSTEM || call->messages[i].content.n == 0)
-                        continue;
-                if (text.n > 0)
-                        r = aip_buf_append_cstr(&text, "\n\n");
-                if (r == 0)
-                        r = aip_buf_append(&text, call->messages[i].content);
-        }
-        if (r < 0 || text.n == 0)
-                return r;
-        r = aip_buf_append_cstr(out, ",\"system\":");
-        return r < 0 ? r : aip_json_append_string(out, aip_buf_str(&text));
-}
-
-static int append_body(struct aip_buf *out, const struct aip_llm_call *call, int with_temperature,
-                       aip_error **err)
-{
-        const struct aip_llm_config_fields *config = aip_llm_config_fields(call->config);
-        int r = aip_buf_append_cstr(out, "{\"model\":");
-        if (r == 0)
-                r = aip_json_append_string(out, config->model_name);
-        if (r == 0)
-                r = aip_buf_printf(out, ",\"max_tokens\":%d", config->max_tokens);
-        if (r == 0 && with_temperature)
-                r = aip_chat_append_temperature(out, call);
-        if (r == 0)
-                r = append_system(out, call);
-        if (r == 0)
-                r = aip_buf_append_cstr(out, ",\"messages\":");
-        if (r < 0)
-                return aip_chat_append_failed(r, "anthropic", err);
-        r = aip_chat_append_messages(out, call, 0, "anthropic", err);
-        if (r < 0)
-                return r;
-        r = aip_buf_append_char(out, '}');
-        return r < 0 ? aip_chat_append_failed(r, "anthropic", err) : 0;
-}
-
-/* ---- the answer ---- */
-
-static enum aip_llm_finish_reason finish_reason(struct aip_str reason)
-{
-        static const struct {
-                const char *name;
-                enum aip_llm_finish_reason reason;
-        } reasons[] = {
+        static const struct aip_chat_reason reasons[] = {
                 {"end_turn", AIP_LLM_FINISH_STOP},
                 {"stop_sequence", AIP_LLM_FINISH_STOP},
                 {"pause_turn", AIP_LLM_FINISH_STOP},
@@ -101,62 +29,132 @@ static enum aip_llm_finish_reason finish_reason(struct aip_str reason)
                 {"model_context_window_exceeded", AIP_LLM_FINISH_LENGTH},
                 {"tool_use", AIP_LLM_FINISH_TOOL_CALLS},
                 {"refusal", AIP_LLM_FINISH_CONTENT_FILTER},
+                {NULL, AIP_LLM_FINISH_OTHER},
         };
-        for (size_t i = 0; i < AIP_ARRAY_SIZE(reasons); i++) {
-                if (aip_str_eq(aip_str_of(reasons[i].name), reason))
-                        return reasons[i].reason;
-        }
-        return AIP_LLM_FINISH_OTHER;
+        aip_chat_draft_reason(draft, reasons, reason);
 }
 
-/* The whole prompt is what was read anew, what went into the cache and what came out of it. */
-static void read_usage(const aip_value *usage, struct aip_llm_answer *answer)
+/* The whole prompt is what was read anew, what went into the cache and what came out of it. Thinking
+ * is counted within output_tokens, never told apart. */
+static void read_usage(struct aip_chat_draft *draft, const aip_value *usage)
 {
-        int64_t fresh = aip_chat_tokens(usage, "input_tokens");
-        int64_t written = aip_chat_tokens(usage, "cache_creation_input_tokens");
-        int64_t cached = aip_chat_tokens(usage, "cache_read_input_tokens");
-        answer->input_tokens =
-                fresh < 0 ? -1 : fresh + AIP_MAX(written, INT64_C(0)) + AIP_MAX(cached, INT64_C(0));
-        answer->output_tokens = aip_chat_tokens(usage, "output_tokens");
-        answer->cached_tokens = cached;
-        answer->reasoning_tokens = -1; /* counted within output_tokens, never told apart */
+        draft->usage.is_cached_apart = 1;
+        aip_chat_draft_count(&draft->usage.input, usage, "input_tokens");
+        aip_chat_draft_count(&draft->usage.cache_written, usage, "cache_creation_input_tokens");
+        aip_chat_draft_count(&draft->usage.cached, usage, "cache_read_input_tokens");
+        aip_chat_draft_count(&draft->usage.output, usage, "output_tokens");
 }
 
-/* Thinking and other blocks are passed over. */
-static int read_content(const aip_value *blocks, struct aip_buf *out, int *ret_wants_tools)
+static int read_text(struct aip_chat_draft *draft, struct aip_str text)
 {
-        int r = 0;
-        for (size_t i = 0; r == 0 && i < aip_value_size(blocks); i++) {
-                const aip_value *block = aip_value_at(blocks, i);
-                struct aip_str type = aip_value_as_string(aip_value_get_cstr(block, "type"));
-                if (aip_str_eq(type, AIP_STR("text")))
-                        r = aip_buf_append(out,
-                                           aip_value_as_string(aip_value_get_cstr(block, "text")));
-                else if (aip_str_eq(type, AIP_STR("tool_use")))
-                        *ret_wants_tools = 1;
-        }
-        return r;
+        return draft->call->output_schema ? aip_chat_draft_aside(draft, text)
+                                          : aip_chat_draft_text(draft, text);
 }
 
-static int parse(const struct aip_provider_reply *reply, const aip_value *root,
-                 struct aip_llm_answer *ret_answer, aip_error **err)
+static int read_input(struct aip_chat_draft *draft, int64_t index, struct aip_str json)
+{
+        if (index == draft->output_key)
+                return aip_chat_draft_text(draft, json);
+        return aip_chat_draft_arguments(draft, index, json);
+}
+
+static int begin_tool(struct aip_chat_draft *draft, int64_t index, const aip_value *block)
+{
+        struct aip_str name = member(block, "name");
+        if (draft->call->output_schema && !draft->has_output &&
+            aip_str_eq(name, AIP_STR(AIP_ANTHROPIC_OUTPUT_TOOL))) {
+                draft->output_key = index;
+                draft->has_output = 1;
+                return 0;
+        }
+        return aip_chat_draft_tool(draft, index, member(block, "id"), name);
+}
+
+/* In streams `input` is empty and comes in pieces; should a server send it whole, that is it. */
+static int read_whole_input(struct aip_chat_draft *draft, int64_t index, const aip_value *input,
+                            int is_stream)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(AIP_CHAT_ANSWER_MAX_BYTES);
+        if (aip_value_type(input) != AIP_VALUE_OBJECT || (is_stream && aip_value_size(input) == 0))
+                return 0;
+        int r = aip_value_print(input, &text, NULL);
+        return r < 0 ? r : read_input(draft, index, aip_buf_str(&text));
+}
+
+/* A block of the content, or its beginning. Blocks that we know nothing of are passed over. */
+static int read_block(struct aip_chat_draft *draft, int64_t index, const aip_value *block,
+                      int is_stream)
+{
+        if (is_type(block, "text"))
+                return read_text(draft, member(block, "text"));
+        if (is_type(block, "thinking"))
+                return aip_chat_draft_reasoning(draft, member(block, "thinking"));
+        if (!is_type(block, "tool_use"))
+                return 0;
+        int r = begin_tool(draft, index, block);
+        return r < 0 ? r
+                     : read_whole_input(draft, index, aip_value_get_cstr(block, "input"),
+                                        is_stream);
+}
+
+static int take_answer(struct aip_chat_draft *draft, const struct aip_provider_reply *reply,
+                       const aip_value *root, aip_error **err)
 {
         const aip_value *blocks = aip_value_get_cstr(root, "content");
-        _cleanup_(aip_buf_deinit) struct aip_buf content = AIP_BUF_INIT(SIZE_MAX / 4);
-        struct aip_llm_answer answer = {0};
-        int wants_tools = 0;
         if (aip_value_type(blocks) != AIP_VALUE_LIST)
                 return aip_provider_complain(reply, AIP_LLM_PROVIDER_BAD_ANSWER,
                                              "the answer has no list of content",
                                              (struct aip_str){NULL, 0}, err);
-        if (read_content(blocks, &content, &wants_tools) < 0)
-                return aip_error_set_nomem(err);
-        answer.finish_reason =
-                finish_reason(aip_value_as_string(aip_value_get_cstr(root, "stop_reason")));
-        if (aip_chat_is_blank(aip_buf_str(&content)))
-                return aip_chat_complain_empty(reply, answer.finish_reason, wants_tools, err);
-        read_usage(aip_value_get_cstr(root, "usage"), &answer);
-        return aip_chat_fill_answer(reply, root, aip_buf_str(&content), &answer, ret_answer, err);
+        read_reason(draft, aip_value_get_cstr(root, "stop_reason"));
+        read_usage(draft, aip_value_get_cstr(root, "usage"));
+        int r = aip_chat_draft_identity(draft, root);
+        for (size_t i = 0; r == 0 && i < aip_value_size(blocks); i++)
+                r = read_block(draft, (int64_t)i, aip_value_at(blocks, i), 0);
+        return r < 0 ? aip_chat_draft_failed(r, reply, err) : 0;
+}
+
+/* ---- streams ---- */
+
+static int take_message_start(struct aip_chat_draft *draft, const aip_value *message)
+{
+        read_usage(draft, aip_value_get_cstr(message, "usage"));
+        return aip_chat_draft_identity(draft, message);
+}
+
+static int take_block_delta(struct aip_chat_draft *draft, int64_t index, const aip_value *delta)
+{
+        if (is_type(delta, "text_delta"))
+                return read_text(draft, member(delta, "text"));
+        if (is_type(delta, "input_json_delta"))
+                return read_input(draft, index, member(delta, "partial_json"));
+        if (is_type(delta, "thinking_delta"))
+                return aip_chat_draft_reasoning(draft, member(delta, "thinking"));
+        return 0;
+}
+
+/* Counts in it are those of the whole answer so far. */
+static void take_message_delta(struct aip_chat_draft *draft, const aip_value *root)
+{
+        const aip_value *delta = aip_value_get_cstr(root, "delta");
+        read_reason(draft, aip_value_get_cstr(delta, "stop_reason"));
+        read_usage(draft, aip_value_get_cstr(root, "usage"));
+}
+
+/* Kinds of events that we know nothing of may come at any time. */
+static int take_event(struct aip_chat_draft *draft, const aip_value *root)
+{
+        int64_t index = aip_value_as_int(aip_value_get_cstr(root, "index"), 0);
+        if (is_type(root, "content_block_delta"))
+                return take_block_delta(draft, index, aip_value_get_cstr(root, "delta"));
+        if (is_type(root, "message_start"))
+                return take_message_start(draft, aip_value_get_cstr(root, "message"));
+        if (is_type(root, "content_block_start"))
+                return read_block(draft, index, aip_value_get_cstr(root, "content_block"), 1);
+        if (is_type(root, "message_delta"))
+                take_message_delta(draft, root);
+        else if (is_type(root, "message_stop"))
+                draft->is_complete = 1;
+        return 0;
 }
 
 const struct aip_chat_protocol aip_anthropic_protocol = {
@@ -166,9 +164,10 @@ const struct aip_chat_protocol aip_anthropic_protocol = {
         .key_header = "x-api-key",
         .key_prefix = "",
         .extra_header = {"anthropic-version", "2023-06-01"},
-        .append_body = append_body,
-        .takes_temperature = takes_temperature,
-        .parse = parse,
+        .append_body = aip_anthropic_append_body,
+        .takes_temperature = aip_anthropic_takes_temperature,
+        .take_answer = take_answer,
+        .take_event = take_event,
 };
 
 int aip_anthropic_llm_new(aip_http_client *client, const char *base_url, struct aip_llm *ret_llm,

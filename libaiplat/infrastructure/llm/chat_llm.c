@@ -9,8 +9,8 @@
  *                    │ the model takes no temperature: once more without, and remember it
  *                    └──────────────────────────────────────────────► aip_http_start
  */
-#include "llm/chat_llm.h"
 #include "hash_map.h"
+#include "llm/chat_stream.h"
 #include "llm/provider_error.h"
 #include "macros.h"
 #include "mem.h"
@@ -18,10 +18,14 @@
 
 #define COMPONENT          "llm"
 #define REQUEST_MAX_BYTES  ((size_t)64 * 1024 * 1024)
-#define RESPONSE_MAX_BYTES ((size_t)16 * 1024 * 1024)
+#define RESPONSE_MAX_BYTES AIP_CHAT_ANSWER_MAX_BYTES
 #define URL_MAX_BYTES      8192
 #define KEY_MAX_BYTES      8192
 #define HEADERS_MAX        4
+/* Streaming: the longest pause, unless the call says otherwise. */
+#define IDLE_TIMEOUT_MS 60000
+/* After an answer that is whole, how long its connection may take to be of use again. */
+#define TRAILING_MS 1000
 /* Models that said they take no temperature; when there are more, all are forgotten. */
 #define LEARNT_MAX 256
 
@@ -31,6 +35,12 @@ struct chat_llm {
         aip_http_client *client;
         char *base_url;
         struct aip_hash_map without_temperature;
+};
+
+enum body_kind {
+        BODY_UNKNOWN = 0,
+        BODY_WHOLE, /* an error, or of a server that does not stream */
+        BODY_STREAM
 };
 
 struct chat_call {
@@ -45,6 +55,17 @@ struct chat_call {
         size_t n_headers;
         int has_temperature;
         int64_t started_ms;
+
+        /* streaming: what came and was not looked at yet, or, if it is no stream, all of it */
+        struct aip_buf arrived;
+        enum body_kind body_kind;
+        struct aip_chat_stream stream; /* of BODY_STREAM */
+        struct aip_task feed_task;
+        struct aip_timer idle_timer;
+        int is_on_its_way;            /* the request */
+        struct aip_chat_draft *draft; /* while on_delta may be called: what calls it */
+        int is_cancelled;             /* by on_delta */
+        int append_failure;           /* of `arrived` */
 };
 
 static struct aip_loop loop_of(const struct chat_llm *llm)
@@ -62,6 +83,9 @@ static struct aip_str secret_of(const struct chat_call *c)
 
 static void free_chat_call(struct chat_call *c)
 {
+        if (c->body_kind == BODY_STREAM)
+                aip_chat_stream_deinit(&c->stream);
+        aip_buf_deinit(&c->arrived);
         if (c->key.p)
                 explicit_bzero(c->key.p, c->key.capacity);
         aip_buf_deinit(&c->key);
@@ -202,6 +226,7 @@ static int is_past_deadline(const struct chat_call *c)
         return deadline_ms && aip_now_ms(loop_of(c->llm)) >= deadline_ms;
 }
 
+static int on_body(struct aip_http_request *request, struct aip_str piece);
 static void answered(struct aip_http_request *request, const struct aip_http_response *response,
                      aip_error *err);
 
@@ -219,12 +244,15 @@ static int send_request(struct chat_call *c, aip_error **err)
                 .body = aip_buf_str(&c->body),
                 .timeout_ms = timeout_ms,
                 .max_response_bytes = RESPONSE_MAX_BYTES,
+                .on_body = c->call->on_delta ? on_body : NULL,
                 .done = answered,
         };
         int r = aip_http_start(c->llm->client, &c->request, err);
-        if (r == 0)
-                c->call->ret_tries++;
-        return r;
+        if (r < 0)
+                return r;
+        c->is_on_its_way = 1;
+        c->call->ret_tries++;
+        return 0;
 }
 
 /* ---- the end of a call ---- */
@@ -247,9 +275,28 @@ static void finish(struct chat_call *c, aip_error *err)
         /* A time limit that was the whole call's leaves no time for another try. */
         if (aip_error_code(err) == AIP_ETIMEOUT && is_past_deadline(c))
                 aip_error_set_retryable(err, 0, 0);
+        aip_undefer(loop, &c->feed_task);
+        aip_timer_clear(loop, &c->idle_timer);
         call->impl = NULL;
         free_chat_call(c);
         aip_op_finish(loop, &call->op, err);
+}
+
+/* End a call whose request is on its way. `err` is consumed always. */
+static void break_off(struct chat_call *c, aip_error *err)
+{
+        if (c->is_on_its_way)
+                aip_http_cancel(&c->request);
+        c->is_on_its_way = 0;
+        finish(c, err);
+}
+
+static void finish_cancelled(struct chat_call *c)
+{
+        aip_error *err = NULL;
+        aip_llm_error_set(&err, AIP_LLM_INTERNAL_CANCELLED, "%s: the call was cancelled",
+                          c->llm->protocol->name);
+        break_off(c, err);
 }
 
 static int has_words(struct aip_str text, const char *words)
@@ -279,24 +326,177 @@ static int send_without_temperature(struct chat_call *c)
                     "%s %.*s takes no temperature; it is asked without from now on",
                     c->llm->protocol->name, AIP_STR_ARG(model));
         int r = make_body(c, NULL);
+        aip_buf_clear(&c->arrived);
+        c->body_kind = BODY_UNKNOWN;
         return r < 0 ? r : send_request(c, NULL);
+}
+
+/* ---- streams ---- */
+
+static void decide_body_kind(struct chat_call *c)
+{
+        struct aip_http_response head;
+        aip_http_head(&c->request, &head);
+        c->body_kind = BODY_WHOLE;
+        if (head.status < 200 || head.status >= 300 ||
+            !aip_chat_is_stream(&head, aip_buf_str(&c->arrived)))
+                return;
+        c->body_kind = BODY_STREAM;
+        aip_chat_stream_init(&c->stream, c->llm->protocol, c->call, secret_of(c));
+}
+
+/* What arrives is looked at in a turn of its own: here libcurl is in the middle of something, and
+ * on_delta may want to start or cancel calls. */
+static int on_body(struct aip_http_request *request, struct aip_str piece)
+{
+        struct chat_call *c = AIP_CONTAINER_OF(request, struct chat_call, request);
+        c->append_failure = aip_buf_append(&c->arrived, piece);
+        if (c->body_kind == BODY_UNKNOWN)
+                decide_body_kind(c);
+        aip_defer(loop_of(c->llm), &c->feed_task);
+        return c->append_failure;
+}
+
+/* Negative: the stream is no answer; or on_delta has cancelled the call, which comes first. */
+static int feed(struct chat_call *c, const struct aip_http_response *head, aip_error **err)
+{
+        if (c->body_kind != BODY_STREAM)
+                return 0;
+        c->draft = &c->stream.draft;
+        int r = aip_chat_stream_feed(&c->stream, head, aip_buf_str(&c->arrived), err);
+        c->draft = NULL;
+        aip_buf_clear(&c->arrived);
+        return r;
+}
+
+static int64_t idle_timeout_ms(const struct chat_call *c)
+{
+        return c->call->idle_timeout_ms > 0 ? c->call->idle_timeout_ms : IDLE_TIMEOUT_MS;
+}
+
+static void set_idle_timer(struct chat_call *c)
+{
+        int64_t ms = idle_timeout_ms(c);
+        if (c->body_kind == BODY_STREAM && aip_chat_stream_is_complete(&c->stream))
+                ms = TRAILING_MS;
+        aip_timer_set(loop_of(c->llm), &c->idle_timer, ms);
+}
+
+static void feed_task_run(struct aip_task *task)
+{
+        struct chat_call *c = AIP_CONTAINER_OF(task, struct chat_call, feed_task);
+        struct aip_http_response head;
+        aip_error *err = NULL;
+        aip_http_head(&c->request, &head);
+        int r = feed(c, &head, &err);
+        if (c->is_cancelled) {
+                aip_error_free(err);
+                finish_cancelled(c);
+        } else if (r < 0) {
+                break_off(c, err);
+        } else {
+                set_idle_timer(c);
+        }
+}
+
+/* The body of a stream is over. `err` says why, or is NULL; consumed always. */
+static void end_stream(struct chat_call *c, const struct aip_http_response *head, aip_error *err)
+{
+        aip_error *failure = NULL;
+        c->draft = &c->stream.draft;
+        int r = aip_chat_stream_end(&c->stream, head, err, &c->call->ret_answer, &failure);
+        c->draft = NULL;
+        if (!c->is_cancelled) {
+                break_off(c, failure);
+                return;
+        }
+        if (r == 0)
+                aip_llm_answer_deinit(&c->call->ret_answer);
+        aip_error_free(failure);
+        finish_cancelled(c);
+}
+
+static void idle_timer_fired(struct aip_timer *timer)
+{
+        struct chat_call *c = AIP_CONTAINER_OF(timer, struct chat_call, idle_timer);
+        struct aip_http_response head;
+        aip_error *err = NULL;
+        aip_http_head(&c->request, &head);
+        aip_llm_error_set(&err, AIP_LLM_PROVIDER_TIMEOUT, "%s: the answer stood still for %lld ms",
+                          c->llm->protocol->name, (long long)idle_timeout_ms(c));
+        if (c->body_kind == BODY_STREAM)
+                end_stream(c, &head, err);
+        else
+                break_off(c, err);
+}
+
+/* The request has ended; true when the stream is all there is to it. `err` is consumed then. */
+static int take_stream_end(struct chat_call *c, const struct aip_http_response *response,
+                           aip_error *err)
+{
+        aip_error *failure = NULL;
+        int r = feed(c, response, &failure);
+        if (c->body_kind != BODY_STREAM)
+                return 0;
+        if (c->is_cancelled || r < 0) {
+                aip_error_free(err);
+                if (!c->is_cancelled) {
+                        finish(c, failure);
+                        return 1;
+                }
+                aip_error_free(failure);
+                finish_cancelled(c);
+                return 1;
+        }
+        end_stream(c, response, err);
+        return 1;
+}
+
+static void take_whole(struct chat_call *c, const struct aip_http_response *response)
+{
+        _cleanup_(aip_chat_draft_deinit) struct aip_chat_draft draft;
+        aip_error *err = NULL;
+        aip_chat_draft_init(&draft, c->call, secret_of(c));
+        c->draft = &draft;
+        int r = aip_chat_parse_into(c->llm->protocol, response, &draft, &c->call->ret_answer, &err);
+        c->draft = NULL;
+        if (c->is_cancelled) {
+                if (r == 0)
+                        aip_llm_answer_deinit(&c->call->ret_answer);
+                aip_error_free(err);
+                finish_cancelled(c);
+                return;
+        }
+        if (r < 0 && refuses_temperature(c, response) && send_without_temperature(c) == 0) {
+                aip_error_free(err);
+                return;
+        }
+        finish(c, err);
 }
 
 static void answered(struct aip_http_request *request, const struct aip_http_response *response,
                      aip_error *err)
 {
         struct chat_call *c = AIP_CONTAINER_OF(request, struct chat_call, request);
+        struct aip_http_response whole = *response;
+        c->is_on_its_way = 0;
+        aip_undefer(loop_of(c->llm), &c->feed_task);
+        aip_timer_clear(loop_of(c->llm), &c->idle_timer);
+        if (c->append_failure) {
+                const struct aip_provider_reply reply = {c->llm->protocol->name, response,
+                                                         secret_of(c)};
+                aip_error_free(AIP_TAKE(err));
+                aip_chat_draft_failed(c->append_failure, &reply, &err);
+        }
+        if (c->call->on_delta && take_stream_end(c, response, err))
+                return;
         if (err) {
                 finish(c, err);
                 return;
         }
-        int r = aip_chat_parse(c->llm->protocol, response, secret_of(c), &c->call->ret_answer,
-                               &err);
-        if (r < 0 && refuses_temperature(c, response) && send_without_temperature(c) == 0) {
-                aip_error_free(err);
-                return;
-        }
-        finish(c, err);
+        if (c->call->on_delta)
+                whole.body = aip_buf_str(&c->arrived);
+        take_whole(c, &whole);
 }
 
 /* ---- the port ---- */
@@ -312,6 +512,9 @@ static struct chat_call *new_chat_call(struct chat_llm *llm, struct aip_llm_call
         aip_buf_init(&c->url, URL_MAX_BYTES);
         aip_buf_init(&c->body, REQUEST_MAX_BYTES);
         aip_buf_init(&c->key, KEY_MAX_BYTES + 64);
+        aip_buf_init(&c->arrived, RESPONSE_MAX_BYTES);
+        c->feed_task.run = feed_task_run;
+        c->idle_timer.fire = idle_timer_fired;
         return c;
 }
 
@@ -335,13 +538,14 @@ static void cancel(void *self, struct aip_llm_call *call)
 {
         (void)self;
         struct chat_call *c = call->impl;
-        aip_error *err = NULL;
-        if (!c)
+        if (!c || c->is_cancelled)
                 return;
-        aip_http_cancel(&c->request);
-        aip_llm_error_set(&err, AIP_LLM_INTERNAL_CANCELLED, "%s: the call was cancelled",
-                          c->llm->protocol->name);
-        finish(c, err);
+        if (c->draft) { /* by on_delta: it ends where that was brought about */
+                c->is_cancelled = 1;
+                c->draft->is_muted = 1;
+                return;
+        }
+        finish_cancelled(c);
 }
 
 static void free_llm(void *self)

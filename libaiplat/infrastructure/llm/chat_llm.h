@@ -5,9 +5,8 @@
 #ifndef AIPLAT_LLM_CHAT_LLM_H
 #define AIPLAT_LLM_CHAT_LLM_H
 
+#include "llm/chat_draft.h"
 #include "llm/http_client.h"
-#include "llm/provider_fault.h"
-#include <aiplat/ports/llm.h>
 
 struct aip_chat_protocol {
         const char *name; /* the provider's */
@@ -16,32 +15,39 @@ struct aip_chat_protocol {
         const char *key_header, *key_prefix;
         struct aip_http_header extra_header; /* name NULL: none */
 
-        /* Append the request's body. Without `with_temperature` none is sent. Errors: a kind of
-         * ports/llm.h, AIP_ENOMEM. */
+        /* Append the request's body. Without `with_temperature` none is sent; with on_delta set, a
+         * stream is asked for. Errors: a kind of ports/llm.h, AIP_ENOMEM. */
         int (*append_body)(struct aip_buf *out, const struct aip_llm_call *call,
                            int with_temperature, aip_error **err);
         /* Whether this model is known to take a temperature. */
         int (*takes_temperature)(struct aip_str model_name);
-        /* Read an answer of status 2xx. `root` is an object that is no error. */
-        int (*parse)(const struct aip_provider_reply *reply, const aip_value *root,
-                     struct aip_llm_answer *ret_answer, aip_error **err);
+        /* Read an answer of status 2xx that came as a whole. `root` is an object that is no error. */
+        int (*take_answer)(struct aip_chat_draft *draft, const struct aip_provider_reply *reply,
+                           const aip_value *root, aip_error **err);
+        /* Read an event of a streamed one, that is no error. Fails like an append. */
+        int (*take_event)(struct aip_chat_draft *draft, const aip_value *root);
 };
 
 extern const struct aip_chat_protocol aip_openai_protocol, aip_anthropic_protocol;
 
-/* Read any answer: refusals become errors, the rest goes to protocol->parse. */
+/* Read any answer to `call` that came as a whole: refusals become errors, the rest goes to
+ * protocol->take_answer. */
 int aip_chat_parse(const struct aip_chat_protocol *protocol,
                    const struct aip_http_response *response, struct aip_str secret,
-                   struct aip_llm_answer *ret_answer, aip_error **err);
+                   struct aip_llm_call *call, struct aip_llm_answer *ret_answer, aip_error **err);
+/* The same through a draft of the caller's, who may mute it meanwhile. */
+int aip_chat_parse_into(const struct aip_chat_protocol *protocol,
+                        const struct aip_http_response *response, struct aip_chat_draft *draft,
+                        struct aip_llm_answer *ret_answer, aip_error **err);
 
 /* Append the address to call: base_url with the protocol's path; a query stays at the end. */
 AIP_MUST_CHECK int aip_chat_append_url(const struct aip_chat_protocol *protocol,
                                        struct aip_str base_url, struct aip_buf *out);
 
-/* Append `call`'s messages of role user and assistant as [{"role": …, "content": …}, …], with those
- * of role system among them if with_system is set. Refuses roles this release cannot send. */
-int aip_chat_append_messages(struct aip_buf *out, const struct aip_llm_call *call, int with_system,
-                             const char *provider, aip_error **err);
+/* Refuse what no provider could take: no messages (with_system: those of role system count),
+ * answers of tools without the id of their call, lists of tools that are none. */
+int aip_chat_check_call(const struct aip_llm_call *call, int with_system, const char *provider,
+                        aip_error **err);
 
 /* Append `,"temperature":n`. Fails like an append. */
 AIP_MUST_CHECK int aip_chat_append_temperature(struct aip_buf *out,
@@ -56,11 +62,6 @@ int aip_chat_is_blank(struct aip_str text);
 /* An answer without text: make the error that says why. */
 int aip_chat_complain_empty(const struct aip_provider_reply *reply,
                             enum aip_llm_finish_reason reason, int wants_tools, aip_error **err);
-
-/* Complete `answer` (reason and counts are set) by text, id and model, and hand it out. */
-int aip_chat_fill_answer(const struct aip_provider_reply *reply, const aip_value *root,
-                         struct aip_str content, const struct aip_llm_answer *answer,
-                         struct aip_llm_answer *ret_answer, aip_error **err);
 
 /* Turn a failed append (AIP_ENOMEM, AIP_ELIMIT) into an error. */
 int aip_chat_append_failed(int code, const char *provider, aip_error **err);

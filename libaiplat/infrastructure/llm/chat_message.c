@@ -13,52 +13,44 @@ int aip_chat_append_failed(int code, const char *provider, aip_error **err)
                                  provider);
 }
 
-static const char *role_name(enum aip_llm_role role)
+static int refuse(const char *provider, const char *what, aip_error **err)
 {
-        switch (role) {
-        case AIP_LLM_SYSTEM:
-                return "system";
-        case AIP_LLM_USER:
-                return "user";
-        case AIP_LLM_ASSISTANT:
-                return "assistant";
-        case AIP_LLM_TOOL:
-                break;
+        return aip_llm_error_set(err, AIP_LLM_CALLER_INVALID_REQUEST, "%s: %s", provider, what);
+}
+
+static int is_tool(const aip_value *tool)
+{
+        return aip_value_as_string(aip_value_get_cstr(tool, "name")).n > 0;
+}
+
+static int are_tools(const aip_value *tools)
+{
+        for (size_t i = 0; i < aip_value_size(tools); i++) {
+                if (!is_tool(aip_value_at(tools, i)))
+                        return 0;
         }
-        return NULL;
+        return !tools || aip_value_type(tools) == AIP_VALUE_LIST;
 }
 
-static int append_message(struct aip_buf *out, const char *separator, const char *role,
-                          struct aip_str content)
+int aip_chat_check_call(const struct aip_llm_call *call, int with_system, const char *provider,
+                        aip_error **err)
 {
-        int r = aip_buf_printf(out, "%s{\"role\":\"%s\",\"content\":", separator, role);
-        if (r == 0)
-                r = aip_json_append_string(out, content);
-        return r < 0 ? r : aip_buf_append_char(out, '}');
-}
-
-int aip_chat_append_messages(struct aip_buf *out, const struct aip_llm_call *call, int with_system,
-                             const char *provider, aip_error **err)
-{
-        const char *separator = "";
-        int r = aip_buf_append_char(out, '[');
-        for (size_t i = 0; r == 0 && i < call->n_messages; i++) {
+        size_t n_sent = 0;
+        for (size_t i = 0; i < call->n_messages; i++) {
                 const struct aip_llm_message *message = &call->messages[i];
-                const char *role = role_name(message->role);
-                if (!role)
-                        return aip_llm_error_set(err, AIP_LLM_CALLER_INVALID_REQUEST,
-                                                 "%s: results of tools cannot be sent", provider);
-                if (message->role == AIP_LLM_SYSTEM && !with_system)
-                        continue;
-                r = append_message(out, separator, role, message->content);
-                separator = ",";
+                n_sent += with_system || message->role != AIP_LLM_SYSTEM;
+                if (message->role == AIP_LLM_TOOL && message->tool_call_id.n == 0)
+                        return refuse(provider, "a tool's answer has no tool_call_id", err);
+                if (!are_tools(message->tool_calls))
+                        return refuse(provider, "a message's tool_calls are no list of calls", err);
         }
-        if (r == 0 && !*separator)
-                return aip_llm_error_set(err, AIP_LLM_CALLER_INVALID_REQUEST,
-                                         "%s: there is no message to send", provider);
-        if (r == 0)
-                r = aip_buf_append_char(out, ']');
-        return r < 0 ? aip_chat_append_failed(r, provider, err) : 0;
+        if (n_sent == 0)
+                return refuse(provider, "there is no message to send", err);
+        if (!are_tools(call->tools))
+                return refuse(provider, "the tools are no list of objects with a name", err);
+        if (call->output_schema && aip_value_type(call->output_schema) != AIP_VALUE_OBJECT)
+                return refuse(provider, "the output schema is no object", err);
+        return 0;
 }
 
 int aip_chat_append_temperature(struct aip_buf *out, const struct aip_llm_call *call)
@@ -109,35 +101,6 @@ int aip_chat_complain_empty(const struct aip_provider_reply *reply,
         return r;
 }
 
-/* {NULL, 0} stays NULL. */
-static int copy_optional(const struct aip_provider_reply *reply, const aip_value *value,
-                         char **ret_copy)
-{
-        struct aip_str text = aip_value_as_string(value);
-        size_t n;
-        if (text.n == 0)
-                return 0;
-        *ret_copy = aip_provider_copy(reply, text, &n);
-        return *ret_copy ? 0 : AIP_ENOMEM;
-}
-
-int aip_chat_fill_answer(const struct aip_provider_reply *reply, const aip_value *root,
-                         struct aip_str content, const struct aip_llm_answer *answer,
-                         struct aip_llm_answer *ret_answer, aip_error **err)
-{
-        struct aip_llm_answer filled = *answer;
-        filled.provider = reply->provider;
-        filled.content = aip_provider_copy(reply, content, &filled.content_bytes);
-        if (!filled.content ||
-            copy_optional(reply, aip_value_get_cstr(root, "id"), &filled.response_id) < 0 ||
-            copy_optional(reply, aip_value_get_cstr(root, "model"), &filled.model_name) < 0) {
-                aip_llm_answer_deinit(&filled);
-                return aip_error_set_nomem(err);
-        }
-        *ret_answer = filled;
-        return 0;
-}
-
 static int ends_with(struct aip_str text, const char *end)
 {
         size_t n = strlen(end);
@@ -162,11 +125,11 @@ int aip_chat_append_url(const struct aip_chat_protocol *protocol, struct aip_str
         return r < 0 ? r : aip_buf_append(out, query);
 }
 
-int aip_chat_parse(const struct aip_chat_protocol *protocol,
-                   const struct aip_http_response *response, struct aip_str secret,
-                   struct aip_llm_answer *ret_answer, aip_error **err)
+int aip_chat_parse_into(const struct aip_chat_protocol *protocol,
+                        const struct aip_http_response *response, struct aip_chat_draft *draft,
+                        struct aip_llm_answer *ret_answer, aip_error **err)
 {
-        const struct aip_provider_reply reply = {protocol->name, response, secret};
+        const struct aip_provider_reply reply = {protocol->name, response, draft->secret};
         _cleanup_(aip_value_unref_p) aip_value *root = NULL;
         struct aip_provider_fault fault;
         aip_error *parse_error = NULL;
@@ -181,5 +144,15 @@ int aip_chat_parse(const struct aip_chat_protocol *protocol,
                 return aip_provider_complain(
                         &reply, AIP_LLM_PROVIDER_BAD_ANSWER, "the answer is no object",
                         aip_str_of(aip_value_type_name(aip_value_type(root))), err);
-        return protocol->parse(&reply, root, ret_answer, err);
+        r = protocol->take_answer(draft, &reply, root, err);
+        return r < 0 ? r : aip_chat_draft_finish(draft, &reply, ret_answer, err);
+}
+
+int aip_chat_parse(const struct aip_chat_protocol *protocol,
+                   const struct aip_http_response *response, struct aip_str secret,
+                   struct aip_llm_call *call, struct aip_llm_answer *ret_answer, aip_error **err)
+{
+        _cleanup_(aip_chat_draft_deinit) struct aip_chat_draft draft;
+        aip_chat_draft_init(&draft, call, secret);
+        return aip_chat_parse_into(protocol, response, &draft, ret_answer, err);
 }

@@ -512,6 +512,18 @@ static void time_out(struct aip_timer *timer)
         fail(request, err);
 }
 
+void aip_http_head(const struct aip_http_request *request, struct aip_http_response *ret_head)
+{
+        const struct transfer *t = request->transfer;
+        long status = 0;
+        curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+        *ret_head = (struct aip_http_response){
+                .status = (int32_t)status,
+                .headers = aip_buf_str(&t->response_headers),
+                .wall_us = aip_wall_us(request->client->loop),
+        };
+}
+
 static int check_request(const struct aip_http_request *request, aip_error **err)
 {
         const char *url = request->url;

@@ -43,7 +43,8 @@ struct aip_http_request {
         size_t max_response_bytes; /* of the body */
 
         /* For streams: take a piece of the body as it arrives; not 0 ends the request with an
-         * error. NULL: the body is collected. It must neither start nor cancel anything. */
+         * error. NULL: the body is collected. It must neither start nor cancel anything.
+         * max_response_bytes does not apply. */
         int (*on_body)(struct aip_http_request *request, struct aip_str piece);
 
         /* On the loop thread, from the loop. `err` (NULL: an answer came, of whatever status) is
@@ -63,6 +64,10 @@ struct aip_http_request {
 
 /* 0: `done` will be called later. Negative: it will not. */
 int aip_http_start(aip_http_client *client, struct aip_http_request *request, aip_error **err);
+
+/* Status and headers of an answer whose body has begun to arrive, borrowed until `done` returns or
+ * the request is cancelled. */
+void aip_http_head(const struct aip_http_request *request, struct aip_http_response *ret_head);
 
 /* Break it off now; `done` will not be called. Not to be called from on_body. */
 void aip_http_cancel(struct aip_http_request *request);

@@ -209,14 +209,23 @@ int aip_provider_refuse(const struct aip_provider_reply *reply, const aip_value 
                                 err);
 }
 
+int aip_provider_is_secret(struct aip_str secret)
+{
+        return secret.n >= SECRET_MIN_BYTES;
+}
+
+int aip_provider_append_clean(struct aip_buf *out, struct aip_str text, struct aip_str secret)
+{
+        if (!aip_provider_is_secret(secret))
+                secret.n = 0;
+        return aip_llm_append_redacted(out, text, secret);
+}
+
 char *aip_provider_copy(const struct aip_provider_reply *reply, struct aip_str text,
                         size_t *ret_bytes)
 {
-        struct aip_str secret = reply->secret;
         _cleanup_(aip_buf_deinit) struct aip_buf clean = AIP_BUF_INIT(SIZE_MAX / 4);
-        if (secret.n < SECRET_MIN_BYTES)
-                secret.n = 0;
-        if (aip_llm_append_redacted(&clean, text, secret) < 0)
+        if (aip_provider_append_clean(&clean, text, reply->secret) < 0)
                 return NULL;
         *ret_bytes = clean.n;
         return aip_buf_take(&clean);

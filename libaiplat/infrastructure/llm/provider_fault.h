@@ -47,6 +47,13 @@ int aip_provider_complain(const struct aip_provider_reply *reply, const char *ki
 int aip_provider_complain_no_json(const struct aip_provider_reply *reply, aip_error *parse_error,
                                   aip_error **err);
 
+/* Whether an API key is one that must be kept out of answers. */
+int aip_provider_is_secret(struct aip_str secret);
+
+/* Append text of the answer without the API key in it. */
+AIP_MUST_CHECK int aip_provider_append_clean(struct aip_buf *out, struct aip_str text,
+                                             struct aip_str secret);
+
 /* A heap copy of a string of the answer without the API key in it; NULL when out of memory. */
 char *aip_provider_copy(const struct aip_provider_reply *reply, struct aip_str text,
                         size_t *ret_bytes);
