@@ -126,7 +126,7 @@ static int pass_on_redacted(struct aip_chat_draft *draft, struct aip_str text)
 static int emit(struct aip_chat_draft *draft, enum aip_llm_delta_kind kind, int32_t index,
                 struct aip_str text)
 {
-        if (!is_listening(draft))
+        if (text.n == 0 || !is_listening(draft))
                 return 0;
         if (!aip_provider_is_secret(draft->secret)) {
                 pass_on(draft, kind, index, text);
