@@ -20,6 +20,8 @@ enum {
         KEY_TEMPLATE = 't',
         KEY_VARIABLE = 'v',
         KEY_WAIT = 'w',
+        KEY_GRAPH = 'g',
+        KEY_INPUT = 'i',
         KEY_METADATA = 0x300,
         KEY_MAX_ATTEMPTS,
         KEY_DELAY,
@@ -140,6 +142,9 @@ static const struct argp_option submit_options[] = {
         {"config", KEY_CONFIG, "NAME", 0, "LLM configuration (default-smart)", 0},
         {"template", KEY_TEMPLATE, "NAME", 0, "Prompt template (default-assistant)", 0},
         {"var", KEY_VARIABLE, "NAME=VALUE", 0, "A variable of the template; may be repeated", 0},
+        {"graph", KEY_GRAPH, "NAME", 0, "The graph to run (assistant)", 0},
+        {"input", KEY_INPUT, "JSON", 0,
+         "An object for the graph; with it the prompt may be left out", 0},
         {"metadata", KEY_METADATA, "JSON", 0, "An object that is kept with the job", 0},
         {"max-attempts", KEY_MAX_ATTEMPTS, "N", 0, "Attempts in all (3)", 0},
         {"delay", KEY_DELAY, "SECONDS", 0, "Run it so much later", 0},
@@ -196,6 +201,12 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
         case KEY_VARIABLE:
                 set_variable(state, &s->variables, argument);
                 return 0;
+        case KEY_GRAPH:
+                set_member(state, &s->body, "graph_name", aip_value_string(aip_str_of(argument)));
+                return 0;
+        case KEY_INPUT:
+                set_json(state, &s->body, "input", argument);
+                return 0;
         case KEY_METADATA:
                 set_json(state, &s->body, "metadata", argument);
                 return 0;
@@ -225,6 +236,8 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
                 s->prompt = argument;
                 return 0;
         case ARGP_KEY_NO_ARGS:
+                if (aip_value_get_cstr(s->body, "input"))
+                        return 0;
                 argp_error(state, "a prompt is wanted, or - to read it from standard input");
                 return 0;
         default:
@@ -272,7 +285,8 @@ static int send_submit(struct submit *s, struct aip_str prompt)
         aip_error *err = NULL;
         int code;
 
-        if (aip_value_object_set_cstr(&s->body, "prompt", aip_value_string(prompt)) < 0)
+        if (s->prompt &&
+            aip_value_object_set_cstr(&s->body, "prompt", aip_value_string(prompt)) < 0)
                 return EXIT_FAILED;
         if (aip_value_size(s->variables) > 0 &&
             aip_value_object_set_cstr(&s->body, "variables", aip_value_ref(s->variables)) < 0)
@@ -299,7 +313,7 @@ int cmd_submit(int argc, char **argv)
         int code;
 
         command_parse(&argp, argc, argv, &s);
-        code = text_argument(s.prompt, &text);
+        code = s.prompt ? text_argument(s.prompt, &text) : EXIT_OK;
         if (code == EXIT_OK)
                 code = send_submit(&s, aip_buf_str(&text));
         aip_buf_deinit(&text);

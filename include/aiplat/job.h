@@ -33,6 +33,7 @@ typedef struct aip_job aip_job;
 #define AIP_PROMPT_MAX_CHARACTERS   100000
 #define AIP_NAME_MAX_BYTES          255
 #define AIP_JOB_DOCUMENT_MAX_BYTES  65536 /* variables and metadata, each, as JSON */
+#define AIP_JOB_INPUT_MAX_BYTES     (1u << 20)
 #define AIP_JOB_MAX_ATTEMPTS        100
 #define AIP_JOB_RESULT_MAX_BYTES    (16u << 20)
 #define AIP_TRACE_ID_BYTES          33 /* 32 hexadecimal digits and NUL */
@@ -78,12 +79,15 @@ struct aip_job_spec {
                                         * 0–300,000; default 5,000 */
         int64_t run_at_us;             /* not before; 0 or past: at once; at most year 9999 */
         int32_t is_streamed;           /* what happens in its run is told while it happens */
+        /* For the graph: a JSON object (checked by the caller), or empty. With it the prompt may be
+         * empty. */
+        struct aip_str input_json;
 };
 
 #define AIP_JOB_SPEC_INIT                                                                          \
         {                                                                                          \
                 sizeof(struct aip_job_spec), {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},       \
-                        {0, 0}, 3, 5000, 0, 0                                                      \
+                        {0, 0}, 3, 5000, 0, 0, {0, 0}                                              \
         }
 
 /* Everything a job knows, for readers and for stores that restore one. */
@@ -108,6 +112,7 @@ struct aip_job_fields {
         int64_t started_at_us;  /* of the last attempt; 0: never */
         int64_t finished_at_us; /* 0 until terminal */
         int32_t is_streamed;    /* 0 or 1 */
+        struct aip_str input_json; /* {NULL,0}: none */
 };
 
 /* A new job in QUEUED, version 1. Checks the spec; AIP_EINVAL names the field. `now_us` > 0. Owned by

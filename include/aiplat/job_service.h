@@ -121,7 +121,8 @@ AIP_API void aip_job_service_cancel(aip_job_service *service, struct aip_job_can
 
 /*
  * The job as JSON: job_id, status, result, error, created_at, updated_at as the first API had them,
- * and prompt, config_name, template_name, graph_name, variables, metadata, attempt, max_attempts, stream,
+ * and prompt, config_name, template_name, graph_name, variables, metadata, input, attempt, max_attempts,
+ * stream,
  * error_code, provider, model_name, usage {input_tokens, output_tokens}, run_at, started_at,
  * finished_at, trace_id. Times are RFC 3339 UTC with microseconds. Members without a value are null.
  */

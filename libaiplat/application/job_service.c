@@ -101,6 +101,9 @@ static int check_names(const aip_catalog *catalog, const struct aip_job_fields *
         if (!aip_str_eq(f->graph_name, aip_str_of("assistant")))
                 return aip_error_set(err, AIP_ENOTFOUND, "graph_name: no graph '%.*s'",
                                      (int)f->graph_name.n, f->graph_name.p);
+        if (f->input_json.n > 0)
+                return aip_error_set(err, AIP_EINVAL,
+                                     "input: the graph 'assistant' takes the prompt alone");
         return check_variables(template, f->variables_json, err);
 }
 
@@ -111,7 +114,8 @@ static int fingerprint(const struct aip_job_submit *submit, const struct aip_job
         static const struct aip_id space = {{0xa1, 0x91, 0xa7}};
         _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(2u << 20);
         const struct aip_str parts[] = {f->prompt,     f->config_name,    f->template_name,
-                                        f->graph_name, f->variables_json, f->metadata_json};
+                                        f->graph_name, f->variables_json, f->metadata_json,
+                                        f->input_json};
         struct aip_id hash;
         int r = 0;
 

@@ -84,6 +84,7 @@ static int put_request(const struct aip_job_fields *f, struct aip_buf *out)
             (r = put_string(out, ",\"graph_name\"", f->graph_name)) < 0 ||
             (r = put_document(out, ",\"variables\"", f->variables_json)) < 0 ||
             (r = put_document(out, ",\"metadata\"", f->metadata_json)) < 0 ||
+            (r = put_document(out, ",\"input\"", f->input_json)) < 0 ||
             (r = put_int(out, ",\"attempt\"", f->attempt)) < 0 ||
             (r = put_int(out, ",\"max_attempts\"", f->max_attempts)) < 0)
                 return r;
@@ -106,7 +107,7 @@ static int put_all(const struct aip_job_fields *f, struct aip_buf *out)
 {
         /* Rarely too little: then the buffer grows. */
         size_t guess = f->prompt.n + f->result.n + f->variables_json.n + f->metadata_json.n +
-                       f->error_message.n + FIXED_BYTES;
+                       f->input_json.n + f->error_message.n + FIXED_BYTES;
         int r;
 
         if (guess <= out->max_bytes - out->n && (r = aip_buf_reserve(out, guess)) < 0)

@@ -18,6 +18,7 @@ CREATE TABLE jobs (
         graph_name text NOT NULL,
         variables jsonb,
         metadata jsonb,
+        input jsonb, -- for the graph
         trace_id text,
         result text,
         error_code text,

@@ -33,6 +33,7 @@ CREATE TABLE jobs (
         metadata TEXT,
         prompt TEXT NOT NULL,
         result TEXT,
+        input TEXT, -- for the graph
         CHECK ((status = 'PROCESSING') = (session IS NOT NULL))
 ) STRICT;
 CREATE INDEX jobs_queued ON jobs (config_name, run_at) WHERE status = 'QUEUED';

@@ -15,6 +15,7 @@ static struct aip_job_spec full_spec(struct store_fixture *f)
         spec.is_streamed = 1;
         spec.variables_json = S("{\"b\": [1, 2.5, null], \"a\": {\"deep\": \"\\u20ac'\\\"\"}}");
         spec.metadata_json = S("{\"user\":\"u1\",\"big\":9007199254740991}");
+        spec.input_json = S("{\"topics\":[\"a\",{\"b\":null}],\"n\":3}");
         spec.trace_id = S("0123456789abcdef0123456789abcdef");
         spec.max_attempts = 7;
         spec.retry_delay_ms = 1234;

@@ -263,6 +263,7 @@ void expect_same_job(const aip_job *job_a, const aip_job *job_b)
         expect_same_text(a->graph_name, b->graph_name, "graph_name");
         expect_same_json(a->variables_json, b->variables_json, "variables");
         expect_same_json(a->metadata_json, b->metadata_json, "metadata");
+        expect_same_json(a->input_json, b->input_json, "input");
         expect_same_text(a->trace_id, b->trace_id, "trace_id");
         cr_expect_eq(a->is_streamed, b->is_streamed);
         expect_same_text(a->result, b->result, "result");

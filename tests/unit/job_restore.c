@@ -62,6 +62,7 @@ Test(job_restore, all_fields_come_back)
         struct aip_job_fields f = record(AIP_JOB_COMPLETED);
         f.variables_json = AIP_STR("{\"v\":1}");
         f.metadata_json = AIP_STR("{\"m\":1}");
+        f.input_json = AIP_STR("{\"i\":1}");
         f.trace_id = AIP_STR("0123456789abcdef0123456789abcdef");
         f.error_code = AIP_STR("provider_failed");
         f.error_message = AIP_STR("the first time");
@@ -80,6 +81,7 @@ Test(job_restore, all_fields_come_back)
                 {f.graph_name, g->graph_name},
                 {f.variables_json, g->variables_json},
                 {f.metadata_json, g->metadata_json},
+                {f.input_json, g->input_json},
                 {f.trace_id, g->trace_id},
                 {f.result, g->result},
                 {f.error_code, g->error_code},

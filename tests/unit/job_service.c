@@ -144,6 +144,14 @@ Test(job_service, every_part_of_a_request_counts_for_its_key)
         expect_refused(t, AIP_ECONFLICT, "different");
 }
 
+Test(job_service, the_assistant_takes_no_input)
+{
+        struct aip_job_submit s = submit_of("p", "fast");
+
+        s.spec.input_json = aip_str_of("{\"a\":1}");
+        expect_refused(s, AIP_EINVAL, "input: ");
+}
+
 Test(job_service, checks_idempotency_keys)
 {
         char key[257];

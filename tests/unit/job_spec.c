@@ -56,6 +56,21 @@ static void refuse(struct aip_job_spec spec, const char *why)
         cr_expect_eq(job, (aip_job *)&spec, "an output was touched on failure");
 }
 
+Test(job_spec, input_makes_the_prompt_optional)
+{
+        struct aip_job_spec spec = spec_of("");
+        refuse(spec, "prompt: ");
+        spec.input_json = AIP_STR("{}");
+        _cleanup_job_ aip_job *job = job_of(&spec);
+        cr_expect_eq(aip_job_fields(job)->prompt.n, 0u);
+        cr_expect(str_is(aip_job_fields(job)->input_json, "{}"));
+        spec.prompt = AIP_STR(" ");
+        refuse(spec, "prompt: ");
+        spec = spec_of("p");
+        spec.input_json = AIP_STR("{\"\xc0\"}");
+        refuse(spec, "input: ");
+}
+
 Test(job_spec, every_text_is_checked_by_name)
 {
         struct aip_job_spec spec = spec_of("");

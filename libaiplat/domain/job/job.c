@@ -8,6 +8,7 @@ static const size_t string_members[] = {
         offsetof(struct aip_job_fields, graph_name),
         offsetof(struct aip_job_fields, variables_json),
         offsetof(struct aip_job_fields, metadata_json),
+        offsetof(struct aip_job_fields, input_json),
         offsetof(struct aip_job_fields, trace_id),
         offsetof(struct aip_job_fields, result),
         offsetof(struct aip_job_fields, error_code),

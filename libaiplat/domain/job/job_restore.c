@@ -85,7 +85,7 @@ static void normalise(struct aip_job_fields *f)
 {
         struct aip_str *optional[] = {&f->variables_json, &f->metadata_json, &f->trace_id,
                                       &f->result,         &f->error_code,    &f->error_message,
-                                      &f->provider,       &f->model_name};
+                                      &f->provider,       &f->model_name,    &f->input_json};
         for (size_t i = 0; i < AIP_ARRAY_SIZE(optional); i++) {
                 if (optional[i]->n == 0)
                         optional[i]->p = NULL;

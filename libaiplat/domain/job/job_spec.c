@@ -35,6 +35,8 @@ static int check_documents(const struct aip_job_fields *f, aip_error **err)
         int r = aip_text_check("variables", f->variables_json, AIP_JOB_DOCUMENT_MAX_BYTES, err);
         if (r == 0)
                 r = aip_text_check("metadata", f->metadata_json, AIP_JOB_DOCUMENT_MAX_BYTES, err);
+        if (r == 0)
+                r = aip_text_check("input", f->input_json, AIP_JOB_INPUT_MAX_BYTES, err);
         if (r == 0 && f->trace_id.n)
                 r = aip_trace_id_check(f->trace_id, err);
         return r;
@@ -53,7 +55,9 @@ static int check_schedule(const struct aip_job_fields *f, aip_error **err)
 
 int aip_job_check_common(const struct aip_job_fields *fields, aip_error **err)
 {
-        int r = aip_prompt_check(fields->prompt, err);
+        /* A graph may do with its input alone. */
+        int is_promptless = fields->prompt.n == 0 && fields->input_json.n > 0;
+        int r = is_promptless ? 0 : aip_prompt_check(fields->prompt, err);
         if (r == 0)
                 r = check_names(fields, err);
         if (r == 0)
@@ -77,6 +81,7 @@ static struct aip_job_fields fields_of_spec(const struct aip_job_spec *spec)
                 .graph_name = or_default(spec->graph_name, AIP_STR("assistant")),
                 .variables_json = or_none(spec->variables_json),
                 .metadata_json = or_none(spec->metadata_json),
+                .input_json = or_none(spec->input_json),
                 .trace_id = or_none(spec->trace_id),
                 .run_at_us = spec->run_at_us,
                 .is_streamed = spec->is_streamed != 0,

@@ -21,27 +21,28 @@ static size_t bytes_of(const struct aip_op *op)
 {
         const struct aip_job_create *create = AIP_CONTAINER_OF(op, const struct aip_job_create, op);
         const struct aip_job_fields *f = aip_job_fields(create->job);
-        return f->prompt.n + f->variables_json.n + f->metadata_json.n + 512;
+        return f->prompt.n + f->variables_json.n + f->metadata_json.n + f->input_json.n + 512;
 }
 
 #define CREATE(if_it_is_there)                                                                     \
         "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], "   \
         "$4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[], $9::text[], "           \
         "$10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], "          \
-        "$15::timestamptz[], $16::boolean[], $17::boolean[], $18::boolean[]) WITH ORDINALITY "        \
+        "$15::timestamptz[], $16::boolean[], $17::boolean[], $18::boolean[], $20::text[]) "      \
+        "WITH ORDINALITY "                                                                         \
         "AS t(id, key, fingerprint, max_attempts, retry_delay_ms, prompt, config_name, "           \
         "template_name, graph_name, variables, metadata, trace_id, created_at, updated_at, "       \
-        "run_at, is_delayed, is_streamed, is_relative, nth)), "                                    \
+        "run_at, is_delayed, is_streamed, is_relative, input, nth)), "                             \
         "won AS (INSERT INTO idempotency_keys (key, job_id, fingerprint) "                         \
         "SELECT key, id, fingerprint FROM input WHERE key IS NOT NULL ORDER BY key, nth "          \
         "ON CONFLICT (key) DO NOTHING RETURNING job_id), "                                         \
         "moved AS (INSERT INTO jobs (id, status, version, attempt, max_attempts, "                 \
         "retry_delay_ms, prompt, config_name, template_name, graph_name, variables, metadata, "    \
-        "trace_id, created_at, updated_at, run_at, is_delayed, is_streamed) "                      \
+        "trace_id, created_at, updated_at, run_at, is_delayed, is_streamed, input) "               \
         "SELECT id, 'QUEUED', 1, 0, max_attempts, retry_delay_ms, prompt, config_name, "           \
         "template_name, graph_name, variables::jsonb, metadata::jsonb, trace_id, created_at, "     \
         "updated_at, CASE WHEN is_relative THEN now() + (run_at - created_at) ELSE run_at END, "   \
-        "is_delayed, is_streamed FROM input "                                                      \
+        "is_delayed, is_streamed, input.input::jsonb FROM input "                                  \
         "WHERE key IS NULL OR id IN (SELECT job_id FROM won) " if_it_is_there " "                  \
         "RETURNING id AS job_id, 1::bigint AS version, updated_at AS at, 'created' AS kind, "      \
         "status AS from_status, status AS to_status, 0 AS attempt, NOT is_delayed AS "             \
@@ -128,6 +129,12 @@ static void put_times(struct pg_params *p, const struct pg_batch *batch)
         COLUMN(p, PG_BOOL, batch, pg_put_bool(p, create->is_delay));
 }
 
+/* Behind everything else: few jobs have one. */
+static void put_input(struct pg_params *p, const struct pg_batch *batch)
+{
+        COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, f->input_json));
+}
+
 static int send_resolve(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
@@ -148,6 +155,7 @@ static int send(struct pg_lane *lane, struct pg_batch *batch)
         put_content(&lane->params, batch);
         put_times(&lane->params, batch);
         pg_put_silent(&lane->params, lane->connection.store->muted_events);
+        put_input(&lane->params, batch);
         return pg_lane_send(lane, batch,
                             batch->tries > 0 ? &create_again_statement : &create_statement);
 }

@@ -131,7 +131,8 @@ struct aip_id pg_get_id(const PGresult *result, int row, int column);    /* null
           ".graph_name, " t ".variables::text, " t ".metadata::text, " t ".trace_id, " t           \
           ".result, " t ".error_code, " t ".error_message, " t ".provider, " t ".model_name, " t   \
           ".input_tokens, " t ".output_tokens, " t ".created_at, " t ".updated_at, " t             \
-          ".run_at, " t ".started_at, " t ".finished_at, " t ".is_streamed"
+          ".run_at, " t ".started_at, " t ".finished_at, " t                         \
+          ".is_streamed, " t ".input::text"
 /* Columns from `first` on are PG_JOB_COLUMNS. */
 int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, aip_error **err);
 

@@ -91,6 +91,7 @@ int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, ai
         f.output_tokens = pg_get_int8(result, row, first + 19);
         get_times(result, row, first, &f);
         f.is_streamed = pg_get_bool(result, row, first + 25);
+        f.input_json = pg_get_text(result, row, first + 26);
         return aip_job_restore(&f, ret_job, err);
 }
 

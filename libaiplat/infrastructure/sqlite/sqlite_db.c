@@ -17,7 +17,7 @@
         "id, status, version, attempt, max_attempts, retry_delay_ms, created_at, updated_at, "     \
         "run_at, started_at, finished_at, config_name, template_name, graph_name, trace_id, "      \
         "error_code, provider, model_name, input_tokens, output_tokens, error_message, "           \
-        "variables, metadata, prompt, result, is_streamed "
+        "variables, metadata, prompt, result, is_streamed, input "
 #define OUTBOX_COLUMNS                                                                             \
         "id, job_id, version, kind, from_status, to_status, attempt, is_runnable, error_code, at "
 #define CONFIG_COLUMNS                                                                             \
@@ -43,7 +43,7 @@ static const char *const texts[SQL_COUNT] = {
                            "VALUES (?1, ?2, ?3, ?4)",
         [SQL_JOB_INSERT] = "INSERT INTO jobs (" JOB_COLUMNS ", is_delayed) VALUES (?1, ?2, ?3, ?4, "
                            "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-                           "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
+                           "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
         [SQL_JOB_STATUS] = "SELECT status FROM jobs WHERE id = ?1",
         [SQL_JOB_FETCH] = "SELECT " JOB_COLUMNS ", session FROM jobs WHERE id = ?1",
         /* ?1 is always there, so that the primary key is walked from it; ?2 is a list like

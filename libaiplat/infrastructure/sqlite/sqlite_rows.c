@@ -44,6 +44,7 @@ int aip_sqlite_job_read(sqlite3_stmt *row, aip_job **ret_job, aip_error **err)
         f.prompt = aip_sqlite_text(row, 23);
         f.result = aip_sqlite_text(row, 24);
         f.is_streamed = sqlite3_column_int(row, 25) != 0;
+        f.input_json = aip_sqlite_text(row, 26);
         return aip_job_restore(&f, ret_job, err);
 }
 
@@ -81,7 +82,8 @@ int aip_sqlite_job_insert(struct sqlite_db *db, const aip_job *job, int is_delay
         aip_sqlite_bind_text(s, 24, f->prompt);
         aip_sqlite_bind_text(s, 25, f->result);
         sqlite3_bind_int(s, 26, f->is_streamed);
-        sqlite3_bind_int(s, 27, is_delayed);
+        aip_sqlite_bind_text(s, 27, f->input_json);
+        sqlite3_bind_int(s, 28, is_delayed);
         return aip_sqlite_step(db, s, err);
 }
 

@@ -26,6 +26,7 @@ static void read_members(struct fields *f, struct job_body *job)
         fields_string(f, "graph_name", &spec->graph_name);
         fields_document(f, "variables", &job->variables);
         fields_document(f, "metadata", &job->metadata);
+        fields_document(f, "input", &job->input);
         fields_int(f, "max_attempts", 1, AIP_JOB_MAX_ATTEMPTS, &max_attempts);
         fields_seconds(f, "retry_delay", RETRY_DELAY_MAX_MS, &retry_delay_ms);
         fields_time(f, "run_at", &spec->run_at_us);
@@ -42,13 +43,16 @@ int job_body_read(const aip_value *body, struct job_body *job, aip_error **err)
         *job = (struct job_body){.spec = AIP_JOB_SPEC_INIT};
         aip_buf_init(&job->variables, AIP_JOB_DOCUMENT_MAX_BYTES);
         aip_buf_init(&job->metadata, AIP_JOB_DOCUMENT_MAX_BYTES);
+        aip_buf_init(&job->input, AIP_JOB_INPUT_MAX_BYTES);
         read_members(&f, job);
-        if (f.code == 0 && !job->spec.prompt.p)
-                f.code = aip_error_set(&f.err, AIP_EINVAL, "prompt: is required");
+        if (f.code == 0 && !job->spec.prompt.p && job->input.n == 0)
+                f.code = aip_error_set(&f.err, AIP_EINVAL, "prompt: is required, or input");
         if (f.code == 0 && job->spec.run_at_us != 0 && job->delay_ms != 0)
                 f.code = aip_error_set(&f.err, AIP_EINVAL, "run_at and delay: only one of them");
         job->spec.variables_json = document_of(&job->variables);
         job->spec.metadata_json = document_of(&job->metadata);
+        job->spec.input_json =
+                job->spec.prompt.p ? document_of(&job->input) : aip_buf_str(&job->input);
         return fields_end(&f, err);
 }
 
@@ -56,4 +60,5 @@ void job_body_deinit(struct job_body *job)
 {
         aip_buf_deinit(&job->variables);
         aip_buf_deinit(&job->metadata);
+        aip_buf_deinit(&job->input);
 }

@@ -10,7 +10,7 @@
 struct job_body {
         struct aip_job_spec spec; /* strings are views of the body and of the buffers below */
         int64_t delay_ms;
-        struct aip_buf variables, metadata;
+        struct aip_buf variables, metadata, input;
 };
 
 /* `body` is borrowed for as long as the result is used. AIP_EINVAL names the member. The result is to
