@@ -608,6 +608,18 @@ def test_a_job_may_wait_while_the_workers_are_full(history, tmp_path):
     assert "flow" not in rules_of(history, tmp_path)
 
 
+def test_a_gateway_that_leaves_lets_nobody_wait(history, tmp_path):
+    BREAKAGES["a_wait_gives_up_early"][1](history)
+    wait = next(one for one in history.clients if one["op"] == "wait" and one.get("wait") == 20.0)
+    wait["gateway"] = 0
+    drained = {"fault": "processes.program_drained", "round": 1, "alone": True, "detail": None,
+               "t0": wait["t0"], "t1": wait["t0"]}
+    history.faults.append({**drained, "target": "gateway-2"})
+    assert "waits" in rules_of(history, tmp_path)
+    history.faults.append({**drained, "target": "gateway-1"})
+    assert "waits" not in rules_of(history, tmp_path)
+
+
 def test_what_cannot_be_judged_is_said(history, tmp_path):
     history.run.update(baseline=None, had_events=False)
     history.events = history.events[3:]
