@@ -33,8 +33,9 @@ BURST = 900              # jobs of the warm-up, above the concurrency of all wor
                          # then has as many connections to the models as it keeps, as after an outage
 WARM_UP, BASELINE = 5.0, 3.0  # seconds: of load, then of none, before the run
 QUIET = 13.0             # seconds that everything is left alone at the end
-IDLE = 35.0              # seconds after which idle connections to the models are closed: in the long
-                         # form both levels are taken then, and next to nothing may have been added
+IDLE = 35.0              # seconds after which idle connections to the models are closed: in long
+                         # runs both levels are taken then, and next to nothing may have been added
+IDLE_FROM = 300.0        # seconds of faults, below which that would take too large a part of the run
 SAMPLE_EVERY = 0.5       # seconds; the levels are means over three seconds or more
 COOL_DOWN = 8.0          # of load after the last fault, in the long form
 QUIET_WITHIN = 90.0      # seconds after the load's end in which everything accepted must have ended
@@ -240,7 +241,7 @@ class Run:
              "idle_connections_closed": self.idle_seconds() > 0}))
 
     def idle_seconds(self):
-        return 0.0 if self.args.short else IDLE
+        return IDLE if self.seconds >= IDLE_FROM else 0.0
 
     def write_store(self):
         (self.folder / "outbox.json").write_text(json.dumps(

@@ -6,7 +6,7 @@ import statistics
 #
 # Descriptors: PostgreSQL's lanes are opened when they are needed (up to 8 in all). A worker also keeps
 # idle connections to the model server for its next calls, as many as calls were open at once, for 30 s: up
-# to its concurrency (256), reached while it catches up after an outage. The long form waits until they
+# to its concurrency (256), reached while it catches up after an outage. Long runs wait until they
 # are closed.
 # Threads: resolvers of host names come and go (up to 2).
 # Memory: the allocator keeps what a burst needed, so it is compared with a process that has been
