@@ -626,3 +626,10 @@ def test_what_cannot_be_judged_is_said(history, tmp_path):
     report = judge(history.write(tmp_path))
     assert report.violations == []
     assert {"resources", "events", "calls and attempts"} <= report.not_judged.keys()
+
+
+@pytest.mark.parametrize("patch", sorted((HERE / "planted").glob("*.patch")), ids=lambda one: one.stem)
+def test_planted_bugs_can_be_planted(patch):
+    done = subprocess.run(["patch", "-p1", "--dry-run", "-i", patch], cwd=HERE.parents[1],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
