@@ -11,10 +11,12 @@
 #endif
 
 #include <aiplat/catalog_service.h>
+#include <aiplat/graph_run.h>
 #include <aiplat/llm_registry.h>
 #include <aiplat/log.h>
 #include <aiplat/outbox_relay.h>
 #include <aiplat/ports/cache.h>
+#include <aiplat/ports/checkpoint_store.h>
 #include <aiplat/ports/job_repository.h>
 #include <aiplat/ports/queue.h>
 #include <aiplat/ports/random.h>
@@ -22,6 +24,18 @@
 AIP_BEGIN_DECLS
 
 typedef struct aip_processing_service aip_processing_service;
+
+/*
+ * A graph that jobs may name, beside "assistant". It has a channel "prompt", its input. The job's result
+ * is its channel "answer" when that is a string, else its whole state as JSON; "provider", "model_name",
+ * "input_tokens" and "output_tokens" are told with it.
+ */
+struct aip_processing_graph {
+        const char *name;
+        const aip_graph *graph;
+        int is_unkept; /* its runs are not kept: after a crash they begin anew */
+        enum aip_graph_durability durability;
+};
 
 struct aip_processing_service_options {
         size_t self_size;
@@ -39,6 +53,10 @@ struct aip_processing_service_options {
         int64_t lease_ms;      /* 0: 10,000 */
         int64_t heartbeat_ms;  /* 0: 3,000 */
         int64_t job_timeout_ms; /* one attempt, all its calls and waits; 0: 3,600,000 */
+        /* Where runs are kept between their steps, so that another worker goes on at the last; ops NULL: not. */
+        struct aip_checkpoint_store checkpoints;
+        const struct aip_processing_graph *graphs; /* borrowed for the service's life */
+        size_t n_graphs;
 };
 
 AIP_API int aip_processing_service_new(const struct aip_processing_service_options *options,

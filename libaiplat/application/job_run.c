@@ -1,10 +1,13 @@
 /*
  * One claimed job, from PROCESSING to its recorded outcome. In reading order:
  *
- *     start ──► prepare ──► graph ──► conclude ──► record ──► ended
- *      ▲  │        │                      ▲           │ ▲
- *      └──┘        └── cannot run ────────┘           └─┘ the store is away: again, later
+ *     start ──► prepare ──► go_on ──► graph ──► conclude ──► record ──► ended
+ *      ▲  │        │                                ▲           │ ▲
+ *      └──┘        └── cannot run ──────────────────┘           └─┘ the store is away: again, later
  *      once, when the snapshot lacks what the job names: it may be a moment behind
+ *
+ * `go_on` finds what an earlier claim of the job has kept of its run; a job that is claimed for the first
+ * time, or whose graph's runs are not kept, does not look.
  *
  * `conclude` moves the job (complete, fail, hand back) by the domain's rules; `record` sends the move
  * to the store, whose fence has the last word: a stale outcome is dropped. Whatever happens to the
@@ -53,6 +56,9 @@ void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing
         ports->catalog = o->catalog;
         ports->relay = o->relay;
         ports->llms = o->llms;
+        ports->checkpoints = o->checkpoints;
+        ports->graphs = o->graphs;
+        ports->n_graphs = o->n_graphs;
         ports->log_timer.fire = log_second_over;
         aip_fair_share_init(&ports->shares);
         ports->job_timeout_ms = o->job_timeout_ms > 0 ? o->job_timeout_ms : JOB_TIMEOUT_MS;
@@ -208,8 +214,15 @@ static void record(struct aip_job_run *run)
 static int complete(struct aip_job_run *run, const aip_value *state, aip_error **err)
 {
         struct aip_job_outcome outcome = {.self_size = sizeof(outcome)};
+        _cleanup_(aip_buf_deinit) struct aip_buf whole = AIP_BUF_INIT(AIP_JOB_RESULT_MAX_BYTES);
 
         outcome.result = aip_value_as_string(aip_value_get_cstr(state, "answer"));
+        if (run->graph && !outcome.result.p) {
+                int r = aip_value_print(state, &whole, err);
+                if (r < 0)
+                        return r;
+                outcome.result = aip_buf_str(&whole);
+        }
         outcome.provider = aip_value_as_string(aip_value_get_cstr(state, "provider"));
         outcome.model_name = aip_value_as_string(aip_value_get_cstr(state, "model_name"));
         outcome.input_tokens = aip_value_as_int(aip_value_get_cstr(state, "input_tokens"), 0);
@@ -252,13 +265,28 @@ static void conclude(struct aip_job_run *run, const aip_value *state, aip_error 
         record(run);
 }
 
+/* A job cannot wait for an answer. */
+static void fail_asking(aip_error **err)
+{
+        aip_error_set(err, AIP_EUNSUPPORTED, "the graph asks a question, which a job cannot answer");
+        aip_error_set_kind(*err, "graph_interrupted");
+}
+
 static void graph_done(struct aip_op *op)
 {
         struct aip_job_run *run = AIP_CONTAINER_OF(op, struct aip_job_run, graph_run.op);
         _cleanup_(aip_value_unref_p) aip_value *state = NULL;
 
         run->is_in_graph = 0;
-        if (!op->err)
+        if (run->saver.is_stale)
+                run->stop = AIP_RUN_GONE;
+        if (!op->err && run->graph_run.ret_outcome == AIP_GRAPH_INTERRUPTED)
+                fail_asking(&op->err);
+        aip_value_unref(AIP_TAKE(run->graph_run.ret_questions));
+        aip_value_unref(AIP_TAKE(run->graph_run.ret_image));
+        if (op->err)
+                aip_value_unref(AIP_TAKE(run->graph_run.ret_state));
+        else
                 state = AIP_TAKE(run->graph_run.ret_state);
         conclude(run, state, AIP_TAKE(op->err));
 }
@@ -336,6 +364,67 @@ static int is_behind(const struct aip_job_run *run)
         return aip_catalog_revision(run->catalog) < run->catalog_revision;
 }
 
+/* ── go_on: at __start__, or where an earlier claim has come to ──────────────────────────────── */
+
+static void start_graph(struct aip_job_run *run)
+{
+        run->is_in_graph = 1;
+        run->graph_run = (struct aip_graph_run){.op = {.done = graph_done},
+                                                .self_size = sizeof(run->graph_run)};
+        run->graph_run.op.deadline_ms = run->agent.deadline_ms;
+        run->graph_run.graph = run->graph ? run->graph->graph : run->ports->assistant;
+        run->graph_run.context = &run->agent;
+        run->graph_run.image = run->saver.image;
+        if (!run->saver.image)
+                run->graph_run.input = run->input;
+        if (run->saver.store.ops) {
+                run->graph_run.saver = aip_job_saver_port(&run->saver);
+                run->graph_run.durability = run->graph->durability;
+        }
+        aip_graph_run_start(run->ports->loop, &run->graph_run);
+}
+
+static void loaded(struct aip_job_saver *saver)
+{
+        struct aip_job_run *run = AIP_CONTAINER_OF(saver, struct aip_job_run, saver);
+        aip_error *err = AIP_TAKE(saver->load.op.err);
+
+        if (!err && run->stop != AIP_RUN_GOES_ON)
+                aip_error_set(&err, AIP_ECANCELLED, "stopped before it went on");
+        if (err)
+                conclude(run, NULL, err);
+        else
+                start_graph(run);
+}
+
+static void go_on(struct aip_job_run *run)
+{
+        const struct aip_run_ports *p = run->ports;
+
+        if (run->graph && !run->graph->is_unkept && p->checkpoints.ops) {
+                aip_job_saver_init(&run->saver, p->loop, p->checkpoints, &run->fence);
+                run->saver.loaded = loaded;
+        }
+        /* Created, then claimed: nothing can have been kept yet. */
+        if (run->saver.store.ops && run->fence.version > 2)
+                aip_job_saver_load(&run->saver);
+        else
+                start_graph(run);
+}
+
+static int find_graph(struct aip_job_run *run, aip_error **err)
+{
+        const struct aip_run_ports *p = run->ports;
+        struct aip_str name = aip_job_fields(run->job)->graph_name;
+
+        if (aip_str_eq(name, aip_str_of("assistant")))
+                return 0;
+        for (size_t i = 0; i < p->n_graphs && !run->graph; i++)
+                if (aip_str_eq(name, aip_str_of(p->graphs[i].name)))
+                        run->graph = &p->graphs[i];
+        return run->graph ? 0 : fail_for_good(err, "caller_graph_not_found", "no graph", name);
+}
+
 static void start(struct aip_task *task)
 {
         struct aip_job_run *run = AIP_CONTAINER_OF(task, struct aip_job_run, task);
@@ -352,18 +441,12 @@ static void start(struct aip_task *task)
         }
         if (run->stop != AIP_RUN_GOES_ON)
                 aip_error_set(&err, AIP_ECANCELLED, "stopped before it began");
-        if (err || prepare_agent(run, &err) < 0 || prepare_input(run, &run->input, &err) < 0) {
+        if (err || find_graph(run, &err) < 0 || prepare_agent(run, &err) < 0 ||
+            prepare_input(run, &run->input, &err) < 0) {
                 conclude(run, NULL, err);
                 return;
         }
-        run->is_in_graph = 1;
-        run->graph_run = (struct aip_graph_run){.op = {.done = graph_done},
-                                                .self_size = sizeof(run->graph_run)};
-        run->graph_run.op.deadline_ms = run->agent.deadline_ms;
-        run->graph_run.graph = run->ports->assistant;
-        run->graph_run.input = run->input;
-        run->graph_run.context = &run->agent;
-        aip_graph_run_start(run->ports->loop, &run->graph_run);
+        go_on(run);
 }
 
 /* ── life ────────────────────────────────────────────────────────────────────────────────────── */
@@ -404,6 +487,8 @@ void aip_job_run_stop(struct aip_job_run *run, enum aip_run_stop why)
         if (run->stop >= why)
                 return;
         run->stop = why;
+        if (run->saver.store.ops)
+                aip_job_saver_give_up(&run->saver);
         if (run->is_in_graph) {
                 aip_graph_run_cancel(&run->graph_run);
         } else if (run->retry_timer.is_armed) {
@@ -419,6 +504,7 @@ int aip_job_run_holds_claim(const struct aip_job_run *run)
 
 void aip_job_run_free(struct aip_job_run *run)
 {
+        aip_job_saver_deinit(&run->saver);
         aip_value_unref(run->variables);
         aip_value_unref(run->input);
         aip_catalog_unref(run->catalog);

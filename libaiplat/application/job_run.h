@@ -11,6 +11,7 @@
 
 #include "assistant_graph.h"
 #include "hash_map.h"
+#include "job_saver.h"
 #include "list.h"
 #include "trouble.h"
 
@@ -26,6 +27,9 @@ struct aip_run_ports {
         aip_llm_registry *llms;
         int64_t job_timeout_ms;
         aip_graph *assistant;
+        struct aip_checkpoint_store checkpoints;
+        const struct aip_processing_graph *graphs;
+        size_t n_graphs;
         struct aip_hash_map runs;     /* by job id */
         struct aip_fair_share shares; /* of the slots, by configuration */
         size_t n_recording;           /* runs whose outcome is known and not recorded yet */
@@ -67,6 +71,8 @@ struct aip_job_run {
         char trace_id_text[AIP_TRACE_ID_BYTES];
         const char *trace_id; /* NULL: none */
         struct aip_agent_context agent;
+        const struct aip_processing_graph *graph; /* NULL: the assistant */
+        struct aip_job_saver saver;               /* of a graph whose runs are kept */
         struct aip_graph_run graph_run;
         struct aip_slot_holder *slot; /* its configuration's; NULL once the outcome is known */
         int is_recording;

@@ -224,6 +224,7 @@ int aip_runtime_start_worker(aip_runtime *r, aip_error **err)
         o.log = &r->log;
         o.random = r->random;
         o.jobs = r->store.jobs;
+        o.checkpoints = r->store.checkpoints;
         o.queue = r->queue.queue;
         o.cache = r->cache.cache;
         o.catalog = r->catalog;

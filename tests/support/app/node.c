@@ -60,6 +60,9 @@ static void make_worker(struct node *n, const struct node_options *o)
         worker.catalog = n->catalog;
         worker.relay = n->relay;
         worker.llms = n->llms;
+        worker.checkpoints = o->checkpoints;
+        worker.graphs = o->graphs;
+        worker.n_graphs = o->n_graphs;
         worker.concurrency = o->concurrency;
         worker.lease_ms = o->lease_ms;
         worker.heartbeat_ms = o->heartbeat_ms;

@@ -20,6 +20,9 @@ struct node_options {
         int64_t sweep_age_ms;
         size_t relay_max_waiting;
         const struct aip_log *log;
+        const struct aip_processing_graph *graphs; /* that jobs may name, kept in these: */
+        size_t n_graphs;
+        struct aip_checkpoint_store checkpoints;
         int does_not_start; /* the suite starts the services itself */
 };
 

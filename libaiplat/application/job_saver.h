@@ -1,0 +1,48 @@
+/*
+ * Keeps the run of a claimed job in the checkpoint store, and finds what an earlier claim of it has kept:
+ * between the graph runner's saver port and the store's. For job_run.c; loop thread only.
+ */
+#ifndef AIPLAT_APPLICATION_JOB_SAVER_H
+#define AIPLAT_APPLICATION_JOB_SAVER_H
+
+#include <aiplat/graph_run.h>
+#include <aiplat/ports/checkpoint_store.h>
+
+struct aip_job_saver {
+        struct aip_loop loop;
+        struct aip_checkpoint_store store;
+        struct aip_fence fence;
+        struct aip_id owner;
+        /* What was loaded has come: `image` is where to go on, NULL: nowhere yet. Never from within a
+         * call. */
+        void (*loaded)(struct aip_job_saver *saver);
+
+        aip_value *image; /* owned */
+        int64_t n, base;  /* of the last checkpoint; 0: none */
+        size_t base_bytes, since_bytes;
+        int is_stale;  /* the store has refused: the job is not ours any more */
+        int is_given_up; /* what the store does not take now is not tried again */
+        int is_loading;
+
+        struct aip_checkpoint_load load;
+        struct aip_checkpoint_save op;
+        struct aip_graph_save *save; /* in flight; NULL: none */
+        struct aip_buf place, changes;
+        struct aip_checkpoint_task *tasks;
+        size_t n_tasks;
+        struct aip_timer retry;
+        int64_t retry_ms;
+};
+
+void aip_job_saver_init(struct aip_job_saver *saver, struct aip_loop loop,
+                        struct aip_checkpoint_store store, const struct aip_fence *fence);
+/* Nothing may be in flight. Works on zeroed memory. */
+void aip_job_saver_deinit(struct aip_job_saver *saver);
+
+/* Find the last checkpoint; `loaded` comes once, also after give_up (then without an image, perhaps). */
+void aip_job_saver_load(struct aip_job_saver *saver);
+struct aip_graph_saver aip_job_saver_port(struct aip_job_saver *saver);
+/* The run is to stop: what waits to be tried again is not. */
+void aip_job_saver_give_up(struct aip_job_saver *saver);
+
+#endif
