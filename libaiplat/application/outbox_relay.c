@@ -12,6 +12,10 @@
  * A row may hold several transitions: it is removed when all of them are published, and left to the
  * sweep when one of them is not, or never came here.
  *
+ * Events that nobody is bound to cost nothing: while it is not known that somebody is bound to a kind of
+ * event, one of the kind is published and answers, by being returned or not, for all that wait by then.
+ * They count as published when nobody is: each would have been dropped like it.
+ *
  * What is held in memory is bounded; a transition that finds no room is simply left to the sweep, as
  * are those of a process that died. Nothing here decides whether a job is lost: the rows do.
  */
@@ -35,6 +39,7 @@
 #define TO_FORGET_MAX         65536
 #define CHORE_BATCH           500
 #define EVENT_MAX_BYTES       1024
+#define EVENT_TYPES           (AIP_EVENT_JOB_FAILED + 1)
 #define PUBLISHES_MAX         (1 + AIP_JOB_EVENTS_PER_TRANSITION)
 #define PUBLISH_WAIT_MS       5000
 #define STORE_WAIT_MS         3000
@@ -45,6 +50,15 @@ struct entry;
 struct message {
         struct aip_publish publish;
         struct entry *entry;
+        struct route *route; /* of an event */
+};
+
+/* Whether anybody is bound to a kind of event. */
+struct route {
+        int is_bound;                 /* somebody was, by the last answer */
+        const struct message *asking; /* it is not known: this event's answer will tell */
+        uint64_t asked_upto;          /* the newest event that waited as it was published */
+        uint64_t unbound_upto;        /* nobody was bound after this event, so it need not be published */
 };
 
 /* An outbox row of several transitions, while some of them are here. */
@@ -67,6 +81,7 @@ struct entry {
         int is_task; /* what is on its way is the task, not the events */
         int has_failed;
         int64_t since_ms; /* it is in memory since then */
+        uint64_t number;  /* in the order in which events began to wait */
         char job_id[AIP_ID_TEXT_BYTES];
         struct aip_buf bodies[AIP_JOB_EVENTS_PER_TRANSITION];
 };
@@ -97,6 +112,8 @@ struct aip_outbox_relay {
         struct aip_list tasks, events; /* transitions that wait */
         struct aip_list free_entries;
         size_t n_tasks, n_events, n_tasks_in_flight, n_events_in_flight, n_entries;
+        struct route routes[EVENT_TYPES];
+        uint64_t n_events_ever;
         struct aip_hash_map rows; /* outbox id → struct row */
         struct aip_list rows_by_age;
         struct aip_task pump_task;
@@ -361,6 +378,7 @@ static void wait_with_events(struct entry *e)
 {
         struct aip_outbox_relay *r = e->relay;
 
+        e->number = ++r->n_events_ever;
         aip_list_append(&r->events, &e->link);
         r->n_events++;
 }
@@ -385,11 +403,27 @@ static void entry_answered(struct entry *e)
                 aip_defer(r->loop, &r->pump_task);
 }
 
+static void route_answered(const struct message *m)
+{
+        struct route *route = m->route;
+        int was_asking = route->asking == m;
+
+        if (was_asking)
+                route->asking = NULL;
+        if (m->publish.op.err)
+                return;
+        route->is_bound = !m->publish.ret_is_unbound;
+        if (was_asking && !route->is_bound)
+                route->unbound_upto = route->asked_upto;
+}
+
 static void published(struct aip_op *op)
 {
         struct message *m = AIP_CONTAINER_OF(op, struct message, publish.op);
         struct entry *e = m->entry;
 
+        if (m->route)
+                route_answered(m);
         if (op->err)
                 e->has_failed = 1;
         else
@@ -403,7 +437,8 @@ static void published(struct aip_op *op)
         }
 }
 
-static void add_message(struct entry *e, unsigned n, const char *routing_key, struct aip_str body)
+static struct message *add_message(struct entry *e, unsigned n, const char *routing_key,
+                                   struct aip_str body)
 {
         struct message *m = &e->messages[n];
 
@@ -413,6 +448,52 @@ static void add_message(struct entry *e, unsigned n, const char *routing_key, st
         m->publish.routing_key = routing_key;
         m->publish.body = body;
         m->publish.message_id = aip_str_of(e->job_id);
+        return m;
+}
+
+static void add_event(struct entry *e, unsigned n, enum aip_job_event_type type, struct aip_str body)
+{
+        struct aip_outbox_relay *r = e->relay;
+        struct route *route = &r->routes[type];
+        struct message *m = add_message(e, n, aip_job_event_name(type), body);
+
+        m->route = route;
+        if (route->is_bound)
+                return;
+        route->asking = m;
+        route->asked_upto = r->n_events_ever;
+}
+
+/* Those of its events that somebody may be bound to; returns how many. */
+static size_t events_of(const struct entry *e,
+                        enum aip_job_event_type ret_types[AIP_JOB_EVENTS_PER_TRANSITION])
+{
+        const struct aip_outbox_relay *r = e->relay;
+        size_t n_events = aip_transition_events(&e->transition, ret_types), n = 0;
+
+        for (size_t i = 0; i < n_events; i++) {
+                const struct route *route = &r->routes[ret_types[i]];
+                int is_unbound = !route->is_bound && e->number <= route->unbound_upto;
+
+                if (!is_unbound && !(r->muted_events & 1u << ret_types[i]))
+                        ret_types[n++] = ret_types[i];
+        }
+        return n;
+}
+
+/* One of its events is about to be told whether anybody is bound. */
+static int must_wait(const struct entry *e)
+{
+        enum aip_job_event_type types[AIP_JOB_EVENTS_PER_TRANSITION];
+        size_t n = events_of(e, types);
+
+        for (size_t i = 0; i < n; i++) {
+                const struct route *route = &e->relay->routes[types[i]];
+
+                if (!route->is_bound && route->asking)
+                        return 1;
+        }
+        return 0;
 }
 
 /* Fill e->messages with the events; returns how many. One that cannot be printed (no memory) fails the
@@ -420,19 +501,16 @@ static void add_message(struct entry *e, unsigned n, const char *routing_key, st
 static unsigned add_events(struct entry *e)
 {
         enum aip_job_event_type types[AIP_JOB_EVENTS_PER_TRANSITION];
-        const struct aip_outbox_relay *r = e->relay;
-        size_t n_events = aip_transition_events(&e->transition, types);
+        size_t n_events = events_of(e, types);
         unsigned n = 0;
 
         for (size_t i = 0; i < n_events; i++) {
-                if (r->muted_events & 1u << types[i])
-                        continue;
                 aip_buf_clear(&e->bodies[i]);
                 if (aip_job_event_print(&e->transition, types[i], &e->bodies[i], NULL) < 0) {
                         e->has_failed = 1;
                         break;
                 }
-                add_message(e, n++, aip_job_event_name(types[i]), aip_buf_str(&e->bodies[i]));
+                add_event(e, n++, types[i], aip_buf_str(&e->bodies[i]));
         }
         return n;
 }
@@ -492,7 +570,8 @@ static void pump(struct aip_task *task)
         while (r->n_tasks_in_flight < TASKS_IN_FLIGHT && r->n_tasks > 0 && !r->is_abandoning)
                 publish_task(AIP_LIST_ENTRY(aip_list_pop(&r->tasks), struct entry, link));
         size_t window = events_window(r);
-        while (r->n_events_in_flight < window && r->n_events > 0 && !r->is_abandoning)
+        while (r->n_events_in_flight < window && r->n_events > 0 && !r->is_abandoning &&
+               !must_wait(first_of(&r->events)))
                 publish_events(AIP_LIST_ENTRY(aip_list_pop(&r->events), struct entry, link));
         free_when_idle(r); /* some may have had nothing to say */
 }

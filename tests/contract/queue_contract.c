@@ -80,6 +80,8 @@ static int publish_body(struct queue_fixture *f, const char *routing_key, struct
                                            .message_id = aip_str_of("an id")}};
         publish_start(f, &publish);
         cr_assert(test_loop_wait(&f->loop, WAIT_S, publish_is_done, &publish));
+        cr_expect_eq(publish.base.ret_is_unbound, routing_key && publish.code == 0,
+                     "nobody is bound to any event here");
         return publish.code;
 }
 

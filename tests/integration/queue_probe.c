@@ -5,7 +5,7 @@
  *
  *     publish N            N tasks                →  published OUTCOME MS ID
  *     flow N               keep N tasks in flight (0: no more), each reported like the above
- *     event N BYTES KEY    N events               →  published OUTCOME MS -
+ *     event N BYTES KEY    N events               →  published MS -[ unbound] OUTCOME
  *     consume PREFETCH ack|hold                   →  delivered ID REDELIVERED, lost
  *     acknowledge          all that is held
  *     stop                                        →  stopped
@@ -66,7 +66,10 @@ static void published(struct aip_op *op)
         char text[512];
         if (!q->is_quiet)
                 say("published %lld %s %s", (long long)(aip_now_ms(q->probe.loop) - sent->since_ms),
-                    sent->publish.routing_key ? "-" : sent->id, outcome(op->err, text));
+                    !sent->publish.routing_key     ? sent->id
+                    : sent->publish.ret_is_unbound ? "- unbound"
+                                                   : "-",
+                    outcome(op->err, text));
         aip_error_free(op->err);
         if (sent->is_flow)
                 q->n_flowing--;

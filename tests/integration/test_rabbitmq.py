@@ -279,6 +279,21 @@ def test_events_reach_who_listens(place):
         listener.listen(place.exchange, "job.*")
         probe.send("event 1 10")
         assert listener.next_event() == ("job.created", b"e" * 10)
+        assert "unbound" not in probe.wait("published")[0]
+
+
+def test_an_event_nobody_is_bound_to_says_so(place):
+    probe = place.connected()
+    probe.send("event 5 10")
+    assert all(line.endswith(" - unbound ok") for line in probe.wait("published", 5))
+    with place.look() as listener:
+        listener.listen(place.exchange, "job.failed")
+        probe.send("event 1 10")
+        assert probe.wait("published", 6)[5].endswith(" - unbound ok")
+        listener.listen(place.exchange, "job.*")
+        probe.send("event 1 10")
+        assert "unbound" not in probe.wait("published", 7)[6]
+    assert place.look().queue_depth(place.queue)[0] == 0
 
 
 def test_rubbish_in_the_queue_is_dropped(place):

@@ -205,8 +205,30 @@ static void confirm_to_the_end(void)
         }
 }
 
+static void push_events(int64_t from, int64_t n)
+{
+        for (int64_t i = from; i < from + n; i++) {
+                struct aip_transition t = {.outbox_id = i, .version = 1};
+
+                t.kind = AIP_TRANSITION_CREATED;
+                t.at_us = 1;
+                aip_outbox_relay_push(relay, &t);
+        }
+}
+
+/* Until an event has been routed, one asks for all. */
+static void learn_that_somebody_is_bound(void)
+{
+        push_events(1000000, 1);
+        test_loop_pass_ms(&loop, 1);
+        confirm(1, 0);
+        test_loop_pass_ms(&loop, 1);
+        n_published = n_forgotten = 0;
+}
+
 Test(relay_alone, a_thousand_tasks_and_a_few_events_are_unconfirmed_at_most)
 {
+        learn_that_somebody_is_bound();
         push(1700);
         test_loop_pass_ms(&loop, 1);
         cr_expect_eq(n_held, 1000u);
@@ -219,19 +241,9 @@ Test(relay_alone, a_thousand_tasks_and_a_few_events_are_unconfirmed_at_most)
         close_alone();
 }
 
-static void push_events(int64_t from, int64_t n)
-{
-        for (int64_t i = from; i < from + n; i++) {
-                struct aip_transition t = {.outbox_id = i, .version = 1};
-
-                t.kind = AIP_TRANSITION_CREATED;
-                t.at_us = 1;
-                aip_outbox_relay_push(relay, &t);
-        }
-}
-
 Test(relay_alone, the_window_of_events_opens_as_they_wait)
 {
+        learn_that_somebody_is_bound();
         push_events(1, 2000);
         test_loop_pass_ms(&loop, 1);
         cr_expect_eq(n_held, 64u);
@@ -251,6 +263,7 @@ Test(relay_alone, the_window_of_events_opens_as_they_wait)
 /* Of 20,000 places events may have half; the rest of them is left to the sweep. */
 Test(relay_alone, a_task_finds_room_beside_any_number_of_events)
 {
+        learn_that_somebody_is_bound();
         push_events(1, 30000);
         test_loop_pass_ms(&loop, 1);
         cr_expect_eq(aip_outbox_relay_waiting(relay), 10000u);
@@ -258,6 +271,73 @@ Test(relay_alone, a_task_finds_room_beside_any_number_of_events)
         test_loop_pass_ms(&loop, 1);
         cr_expect_eq(n_held, 65u);
         confirm_to_the_end();
+        close_alone();
+}
+
+static void confirm_unbound(size_t i)
+{
+        held[i]->ret_is_unbound = 1;
+        confirm_one(i, 0);
+}
+
+Test(relay_alone, one_event_asks_for_all_whether_anybody_is_bound)
+{
+        push_events(1, 500);
+        test_loop_pass_ms(&loop, 1);
+        cr_assert_eq(n_published, 1u);
+        push_events(501, 10); /* began to wait after it was asked: they ask again */
+        confirm_unbound(0);
+        cr_expect_eq(n_forgotten, 500u);
+        cr_assert_eq(n_published, 2u);
+        push_events(511, 10);
+        confirm_one(1, 0); /* now somebody is */
+        cr_expect_eq(n_forgotten, 501u);
+        cr_expect_eq(n_published, 2u + 9u + 10u);
+        confirm_unbound(2); /* and has gone: those on their way are answered each, the next asks */
+        push_events(521, 10);
+        test_loop_pass_ms(&loop, 1);
+        cr_expect_eq(n_published, 2u + 9u + 10u + 1u);
+        for (size_t i = 3; i < 22; i++)
+                confirm_unbound(i);
+        cr_expect_eq(n_forgotten, 530u);
+        cr_expect_eq(n_published, 22u);
+        close_alone();
+}
+
+/* "Changed" has a listener, "completed" has none. */
+Test(relay_alone, each_kind_of_event_is_asked_for_by_itself)
+{
+        for (int64_t i = 1; i <= 10; i++) {
+                struct aip_transition t = {.outbox_id = i, .version = 3};
+
+                t.kind = AIP_TRANSITION_COMPLETED;
+                t.from = AIP_JOB_PROCESSING;
+                t.to = AIP_JOB_COMPLETED;
+                t.at_us = 1;
+                aip_outbox_relay_push(relay, &t);
+        }
+        test_loop_pass_ms(&loop, 1);
+        cr_assert_eq(n_published, 2u);
+        confirm_one(0, 0);
+        confirm_unbound(1);
+        cr_expect_eq(n_published, 2u + 9u);
+        for (size_t i = 2; i < 11; i++) {
+                cr_expect_str_eq(held[i]->routing_key, "job.status_changed");
+                confirm_one(i, 0);
+        }
+        cr_expect_eq(n_forgotten, 10u);
+        close_alone();
+}
+
+Test(relay_alone, an_event_that_failed_says_nothing_about_others)
+{
+        push_events(1, 3);
+        test_loop_pass_ms(&loop, 1);
+        confirm_one(0, 1);
+        cr_expect_eq(n_published, 2u, "the next one asks");
+        confirm_unbound(1);
+        cr_expect_eq(n_forgotten, 2u);
+        cr_expect_eq(n_published, 2u);
         close_alone();
 }
 

@@ -27,6 +27,7 @@ struct aip_publish {
         const char *routing_key; /* NULL: a task */
         struct aip_str body;
         struct aip_str message_id; /* borrowed like everything else */
+        int32_t ret_is_unbound;    /* an event, published: nobody was bound to its key */
 };
 
 /* A message that waits for its acknowledgement. Plain data; loop thread only. */

@@ -242,6 +242,8 @@ static void memory_publish(void *self, struct aip_publish *publish)
                               publish->body.n, AIP_MESSAGE_MAX_BYTES);
         else if (!publish->routing_key)
                 publish_task(queue, publish->body, &err);
+        else
+                publish->ret_is_unbound = 1; /* nobody can be */
         aip_op_finish(queue->loop, &publish->op, err);
         deliver_soon(queue);
 }

@@ -253,6 +253,8 @@ static aip_error *error_of(struct rabbitmq_publisher *publisher, const struct me
         case CONFIRMED:
                 return NULL;
         case RETURNED:
+                if (!message->is_task)
+                        return NULL;
                 aip_error_set(&err, AIP_EUNAVAILABLE,
                               "RabbitMQ has no queue '%s' to put the task in",
                               publisher->link.settings->task_queue);
@@ -280,6 +282,9 @@ static void take_results(struct aip_task *task)
                 struct message *message = AIP_LIST_ENTRY(node, struct message, queued);
                 if (message->outcome != LOST)
                         __atomic_store_n(&publisher->is_stalled, 0, __ATOMIC_RELEASE);
+                if (message->publish)
+                        message->publish->ret_is_unbound =
+                                !message->is_task && message->outcome == RETURNED;
                 if (message->publish)
                         answer(message, error_of(publisher, message));
                 message_free(message);
@@ -355,7 +360,7 @@ static void lose_all(struct rabbitmq_publisher *publisher)
 
 /* ---- publisher thread: frames ---- */
 
-/* A task's correlation id is its delivery tag: by it the broker's answer finds the message. */
+/* The correlation id is the message's delivery tag: by it the broker's answer finds the message. */
 static void got_returned(struct rabbitmq_publisher *publisher, const amqp_frame_t *frame)
 {
         const amqp_basic_properties_t *properties = frame->payload.properties.decoded;
@@ -369,9 +374,10 @@ static void got_returned(struct rabbitmq_publisher *publisher, const amqp_frame_
         if (tag < publisher->oldest_tag || tag >= publisher->next_tag)
                 return;
         struct message *message = publisher->window[tag % RING];
-        if (message)
-                message->outcome = RETURNED;
-        publisher->must_declare = 1;
+        if (!message)
+                return;
+        message->outcome = RETURNED;
+        publisher->must_declare |= message->is_task;
 }
 
 static void got_blocked(struct rabbitmq_publisher *publisher, const amqp_connection_blocked_t *why)
@@ -444,7 +450,7 @@ static size_t take_inbox(struct rabbitmq_publisher *publisher, size_t limit,
         return n;
 }
 
-/* A task says its tag, so that it can be told when it is returned. */
+/* A message says its tag, so that it can be told when it is returned. */
 static struct rabbitmq_message describe(const struct rabbitmq_publisher *publisher,
                                         const struct message *message, uint64_t tag,
                                         char tag_text[TAG_TEXT_BYTES])
@@ -453,17 +459,16 @@ static struct rabbitmq_message describe(const struct rabbitmq_publisher *publish
         size_t body_offset = message->key_bytes + message->id_bytes;
         struct rabbitmq_message it = {
                 .message_id = part(message, message->key_bytes, message->id_bytes),
+                .routing_key = aip_str_of(settings->task_queue),
                 .body = part(message, body_offset, message->body_bytes),
+                .is_mandatory = 1,
         };
+        int n = snprintf(tag_text, TAG_TEXT_BYTES, "%llu", (unsigned long long)tag);
+        it.correlation_id = aip_str_make(tag_text, (size_t)n);
         if (!message->is_task) {
                 it.exchange = aip_str_of(settings->event_exchange);
                 it.routing_key = part(message, 0, message->key_bytes);
-                return it;
         }
-        int n = snprintf(tag_text, TAG_TEXT_BYTES, "%llu", (unsigned long long)tag);
-        it.correlation_id = aip_str_make(tag_text, (size_t)n);
-        it.routing_key = aip_str_of(settings->task_queue);
-        it.is_mandatory = 1;
         return it;
 }
 
