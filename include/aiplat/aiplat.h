@@ -4,6 +4,7 @@
 
 #include <aiplat/catalog.h>
 #include <aiplat/error.h>
+#include <aiplat/expression.h>
 #include <aiplat/graph.h>
 #include <aiplat/graph_run.h>
 #include <aiplat/job.h>
