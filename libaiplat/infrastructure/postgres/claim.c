@@ -28,12 +28,12 @@ static size_t rows_of(const struct aip_op *op)
 #define DUE "j.status < 'PROCESSING' AND (NOT j.is_delayed OR j.run_at <= now())"
 
 /* Moves those of `wanted` that `condition` finds, in the order of ids. */
-#define TAKE(condition, silent)                                                                    \
+#define TAKE(found, silent)                                                                    \
         "moved AS (UPDATE jobs j SET status = 'PROCESSING', version = j.version + 1, "             \
         "attempt = j.attempt + 1, session = w.session, is_delayed = false, "                       \
         "started_at = greatest($3::timestamptz, j.updated_at, j.run_at), "                         \
         "updated_at = greatest($3::timestamptz, j.updated_at, j.run_at) "                          \
-        "FROM wanted w WHERE j.id = w.id AND j.id = ANY (" condition ") AND " DUE " "              \
+        "FROM wanted w WHERE j.id = w.id AND " found " AND " DUE " "              \
         "RETURNING w.slot, j.session, " PG_JOB_COLUMNS(                                            \
                 "j") "), "                                                                         \
                      "posted AS (INSERT INTO outbox (n, transitions) SELECT count(*), "            \
@@ -48,11 +48,20 @@ static size_t rows_of(const struct aip_op *op)
 /* Columns of the answer. A live session without jobs has one row, whose slot is null. */
 enum { SESSION, OUTBOX_ID, OUTBOX_N, SLOT, REVISION, JOB };
 
+/* `found` is how jobs are looked for; see lane.c. */
+#define CLAIM(found)                                                                               \
+        LIVE "wanted AS MATERIALIZED (SELECT w.id, w.slot, w.session "                             \
+             "FROM unnest($4::uuid[], $5::integer[], $6::uuid[]) AS w(id, slot, session) "         \
+             "JOIN live ON live.id = w.session ORDER BY w.id), " TAKE(found, "$7::text[]")
+
 static const struct pg_statement claim_statement = {
         PG_STATEMENT_CLAIM,
-        LIVE "wanted AS MATERIALIZED (SELECT w.id, w.slot, w.session "
-             "FROM unnest($4::uuid[], $5::integer[], $6::uuid[]) AS w(id, slot, session) "
-             "JOIN live ON live.id = w.session ORDER BY w.id), " TAKE("$4::uuid[]", "$7::text[]"),
+        CLAIM("j.id = ANY ($4::uuid[])"),
+};
+
+static const struct pg_statement claim_single_statement = {
+        PG_STATEMENT_CLAIM_SINGLE,
+        CLAIM("j.id = ($4::uuid[])[1]"),
 };
 
 /* For the one session of the claim; nothing when it is not alive. */
@@ -64,8 +73,7 @@ static const struct pg_statement claim_statement = {
 static const struct pg_statement claim_some_statement = {
         PG_STATEMENT_CLAIM_SOME,
         LIVE "chosen AS MATERIALIZED (SELECT j.id FROM jobs j WHERE j.id = ANY ($4::uuid[]) "
-             "AND " DUE " ORDER BY j.id LIMIT $5::bigint FOR UPDATE), " WANTED TAKE("$4::uuid[]",
-                                                                                    "$6::text[]"),
+             "AND " DUE " ORDER BY j.id LIMIT $5::bigint FOR UPDATE), " WANTED TAKE("j.id = ANY ($4::uuid[])", "$6::text[]"),
 };
 
 /* The names come step by step from the index (config_name, run_at), a probe each, however many jobs
@@ -89,7 +97,7 @@ static const struct pg_statement claim_due_statement = {
              "chosen AS MATERIALIZED (SELECT j.id FROM ranked r JOIN jobs j ON j.id = r.id "
              "WHERE j.id = ANY (ARRAY(SELECT id FROM ranked)) AND " DUE " "
              "ORDER BY r.rank, r.run_at LIMIT $5::bigint FOR UPDATE OF j SKIP LOCKED), " WANTED
-                     TAKE("ARRAY(SELECT id FROM wanted)", "$7::text[]"),
+                     TAKE("j.id = ANY (ARRAY(SELECT id FROM wanted))", "$7::text[]"),
 };
 
 static int is_first_of_session(const struct pg_batch *batch, size_t slot)
@@ -129,6 +137,10 @@ static void put_ids(struct pg_params *p, const struct aip_job_claim *claim)
 static int send_many(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
+        int is_single = batch->n_slots == 1 && claim_of(batch->slots[0])->n_ids == 1;
+        int r = is_single ? pg_lane_keep_plan(lane, batch) : 0;
+        if (r < 0)
+                return r;
         put_sessions(lane, batch);
         pg_array(p, PG_UUID);
         for (size_t i = 0; i < batch->n_slots; i++)
@@ -144,7 +156,7 @@ static int send_many(struct pg_lane *lane, struct pg_batch *batch)
                         pg_put_id(p, &claim_of(batch->slots[i])->session);
         }
         pg_put_silent(p, lane->connection.store->muted_events);
-        return pg_lane_send(lane, batch, &claim_statement);
+        return pg_lane_send(lane, batch, is_single ? &claim_single_statement : &claim_statement);
 }
 
 static int send_one(struct pg_lane *lane, struct pg_batch *batch)
@@ -268,7 +280,8 @@ static void answered(struct pg_store *store, struct pg_batch *batch)
                 if (!batch->slots[i])
                         continue;
                 aip_error *error = NULL;
-                read_claim(store, claim_of(batch->slots[i]), i, batch->results[0], &error);
+                read_claim(store, claim_of(batch->slots[i]), i, batch->results[batch->n_results - 1],
+                           &error);
                 pg_batch_finish(store, batch, i, error);
         }
 }

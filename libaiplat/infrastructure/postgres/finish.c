@@ -23,34 +23,42 @@ static size_t bytes_of(const struct aip_op *op)
         return f->result.n + f->error_message.n + 512;
 }
 
+#define TOLD PG_TOLD("aiplat_jobs_ended", "to_status <> 'QUEUED'")
+#define RECORDED                                                                                   \
+        " SELECT job_id, " PG_POSTED_AS("$20::text[]") ", (SELECT count(*) FROM told) FROM moved"
+
+/* `found` is how jobs are looked for; see lane.c. */
+#define FINISH(found)                                                                              \
+        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], "  \
+        "$4::integer[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::text[], "    \
+        "$10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::timestamptz[], "             \
+        "$15::timestamptz[], $16::text[], $17::boolean[], $18::text[], $19::timestamptz[]) "       \
+        "AS t(id, version, status, attempt, run_at, is_delayed, result, error_code, "              \
+        "error_message, provider, model_name, input_tokens, output_tokens, updated_at, "           \
+        "finished_at, kind, "                                                                      \
+        "is_runnable, outbox_error, at) ORDER BY id), "                                            \
+        "moved AS (UPDATE jobs j SET status = h.status::job_status, version = h.version, "         \
+        "attempt = h.attempt, run_at = CASE WHEN h.is_delayed THEN now() + (h.run_at - "           \
+        "h.updated_at) ELSE h.run_at END, is_delayed = h.is_delayed, session = NULL, "             \
+        "result = h.result, error_code = h.error_code, error_message = h.error_message, "          \
+        "provider = h.provider, model_name = h.model_name, input_tokens = h.input_tokens, "        \
+        "output_tokens = h.output_tokens, updated_at = h.updated_at, finished_at = h.finished_at " \
+        "FROM input h WHERE j.id = h.id AND " found " AND j.session IS NOT NULL "                  \
+        "AND j.version = h.version - 1 "                                                           \
+        "RETURNING j.id AS job_id, j.version, h.at, h.kind, "                                      \
+        "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "              \
+        "h.is_runnable, h.outbox_error AS error_code), " PG_POSTED(                                \
+                "$20::text[]") ", " TOLD RECORDED
+
+/* In the order of ids, whoever comes: no deadlocks. */
 static const struct pg_statement finish_statement = {
         PG_STATEMENT_FINISH,
-        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], "
-        "$4::integer[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::text[], "
-        "$10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::timestamptz[], "
-        "$15::timestamptz[], $16::text[], $17::boolean[], $18::text[], $19::timestamptz[]) "
-        "AS t(id, version, status, attempt, run_at, is_delayed, result, error_code, error_message, "
-        "provider, model_name, input_tokens, output_tokens, updated_at, finished_at, kind, "
-        "is_runnable, outbox_error, at) ORDER BY id), " /* whoever comes: no deadlocks */
-        "moved AS (UPDATE jobs j SET status = h.status::job_status, version = h.version, "
-        "attempt = h.attempt, run_at = CASE WHEN h.is_delayed THEN now() + (h.run_at - "
-        "h.updated_at) ELSE h.run_at END, is_delayed = h.is_delayed, session = NULL, "
-        "result = h.result, error_code = h.error_code, error_message = h.error_message, "
-        "provider = h.provider, model_name = h.model_name, input_tokens = h.input_tokens, "
-        "output_tokens = h.output_tokens, updated_at = h.updated_at, finished_at = h.finished_at "
-        "FROM input h WHERE j.id = h.id AND j.id = ANY ($1::uuid[]) AND j.session IS NOT NULL "
-        "AND j.version = h.version - 1 "
-        "RETURNING j.id AS job_id, j.version, h.at, h.kind, "
-        "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "
-        "h.is_runnable, h.outbox_error AS error_code), " PG_POSTED("$20::text[]") ", " PG_TOLD(
-                "aiplat_jobs_ended",
-                "to_status <> 'QUEUED'") " SELECT job_id, " PG_POSTED_AS("$20::text[]") ", "
-                                                                                        "(SELECT "
-                                                                                        "count(*) "
-                                                                                        "FROM "
-                                                                                        "told) "
-                                                                                        "FROM "
-                                                                                        "moved",
+        FINISH("j.id = ANY ($1::uuid[])"),
+};
+
+static const struct pg_statement finish_single_statement = {
+        PG_STATEMENT_FINISH_SINGLE,
+        FINISH("j.id = ($1::uuid[])[1]"),
 };
 
 /* The time tells a repetition from what another made of the same version: recovery, a cancel. */
@@ -110,6 +118,10 @@ static void put_transition(struct pg_params *p, const struct pg_batch *batch)
 static int send(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
+        int is_single = batch->stage == 0 && batch->n_slots == 1;
+        int r = is_single ? pg_lane_keep_plan(lane, batch) : 0;
+        if (r < 0)
+                return r;
         put_fence(p, batch);
         if (batch->stage == 1) {
                 COLUMN(p, PG_TIMESTAMPTZ, batch, pg_put_time(p, f->updated_at_us));
@@ -118,7 +130,7 @@ static int send(struct pg_lane *lane, struct pg_batch *batch)
         put_outcome(p, batch);
         put_transition(p, batch);
         pg_put_silent(p, lane->connection.store->muted_events);
-        return pg_lane_send(lane, batch, &finish_statement);
+        return pg_lane_send(lane, batch, is_single ? &finish_single_statement : &finish_statement);
 }
 
 static void finish_as(struct pg_store *store, struct pg_batch *batch, size_t slot,
@@ -147,7 +159,7 @@ static void read_recorded(struct pg_store *store, struct pg_batch *batch, const 
 
 static void answered(struct pg_store *store, struct pg_batch *batch)
 {
-        read_recorded(store, batch, batch->results[0]);
+        read_recorded(store, batch, batch->results[batch->n_results - 1]);
         for (size_t i = 0; i < batch->n_slots; i++) {
                 if (!batch->slots[i])
                         continue;

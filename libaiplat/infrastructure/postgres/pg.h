@@ -220,13 +220,16 @@ enum pg_statement_name {
         PG_STATEMENT_CREATE_AGAIN,
         PG_STATEMENT_CREATE_RESOLVE,
         PG_STATEMENT_PLAN_ANEW,
+        PG_STATEMENT_KEEP_PLAN,
         PG_STATEMENT_FINISH,
+        PG_STATEMENT_FINISH_SINGLE,
         PG_STATEMENT_FINISH_RESOLVE,
         PG_STATEMENT_CANCEL,
         PG_STATEMENT_CANCEL_RESOLVE,
         PG_STATEMENT_RELEASE,
         PG_STATEMENT_LEAVE,
         PG_STATEMENT_CLAIM,
+        PG_STATEMENT_CLAIM_SINGLE,
         PG_STATEMENT_CLAIM_DUE,
         PG_STATEMENT_CLAIM_SOME,
         PG_STATEMENT_RENEW,
@@ -249,6 +252,7 @@ enum pg_statement_name {
         PG_STATEMENT_FORGET,
         PG_STATEMENT_PING,
         PG_STATEMENT_FETCH,
+        PG_STATEMENT_FETCH_SINGLE,
         PG_STATEMENT_REVISION,
         PG_STATEMENT_LOAD,
         PG_STATEMENT_LIST,
@@ -326,6 +330,8 @@ void pg_lane_wake(struct pg_lane *lane);
 /* Send one statement of `batch` with lane->params, preparing it if need be. */
 int pg_lane_send(struct pg_lane *lane, struct pg_batch *batch,
                  const struct pg_statement *statement);
+/* Before the parameters of a statement about one job: its plan is made once and kept. Adds a result. */
+int pg_lane_keep_plan(struct pg_lane *lane, struct pg_batch *batch);
 
 /* batch.c */
 void pg_batch_list_append(struct pg_batch_list *list, struct pg_batch *batch);

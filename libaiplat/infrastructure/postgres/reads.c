@@ -10,28 +10,41 @@ static struct aip_job_fetch *fetch_of(struct aip_op *op)
         return AIP_CONTAINER_OF(op, struct aip_job_fetch, op);
 }
 
+/* `found` is how jobs are looked for; see lane.c. */
+#define FETCH(found)                                                                               \
+        "SELECT i.slot, " PG_JOB_COLUMNS(                                                          \
+                "j") " FROM unnest($1::integer[], $2::uuid[]) "                                    \
+                     "AS i(slot, id) JOIN jobs j ON j.id = i.id AND " found
+
 static const struct pg_statement fetch_statement = {
         PG_STATEMENT_FETCH,
-        "SELECT i.slot, " PG_JOB_COLUMNS("j") " FROM unnest($1::integer[], $2::uuid[]) "
-                                              "AS i(slot, id) JOIN jobs j ON j.id = i.id "
-                                              "AND j.id = ANY ($2::uuid[])",
+        FETCH("j.id = ANY ($2::uuid[])"),
+};
+
+static const struct pg_statement fetch_single_statement = {
+        PG_STATEMENT_FETCH_SINGLE,
+        FETCH("j.id = ($2::uuid[])[1]"),
 };
 
 static int send_fetch(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
+        int is_single = batch->n_slots == 1;
+        int r = is_single ? pg_lane_keep_plan(lane, batch) : 0;
+        if (r < 0)
+                return r;
         pg_array(p, PG_INT4);
         for (size_t i = 0; i < batch->n_slots; i++)
                 pg_put_int4(p, (int32_t)i);
         pg_array(p, PG_UUID);
         for (size_t i = 0; i < batch->n_slots; i++)
                 pg_put_id(p, &fetch_of(batch->slots[i])->id);
-        return pg_lane_send(lane, batch, &fetch_statement);
+        return pg_lane_send(lane, batch, is_single ? &fetch_single_statement : &fetch_statement);
 }
 
 static void fetch_answered(struct pg_store *store, struct pg_batch *batch)
 {
-        const PGresult *result = batch->results[0];
+        const PGresult *result = batch->results[batch->n_results - 1];
         for (int row = 0; row < PQntuples(result); row++) {
                 size_t slot = (size_t)pg_get_int4(result, row, 0);
                 if (slot >= batch->n_slots || !batch->slots[slot])
