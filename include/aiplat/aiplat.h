@@ -8,6 +8,7 @@
 #include <aiplat/graph.h>
 #include <aiplat/graph_run.h>
 #include <aiplat/job.h>
+#include <aiplat/job_feed.h>
 #include <aiplat/job_service.h>
 #include <aiplat/llm_config.h>
 #include <aiplat/log.h>

@@ -10,6 +10,7 @@
 #endif
 
 #include <aiplat/catalog_service.h>
+#include <aiplat/job_feed.h>
 #include <aiplat/job_service.h>
 #include <aiplat/ports/cache.h>
 #include <aiplat/ports/queue.h>
@@ -34,6 +35,7 @@ struct aip_http_server_options {
         int32_t max_connections;      /* beyond: not accepted until one closes */
         int32_t request_timeout_ms;   /* a client that sends or reads nothing for so long is dropped */
         int32_t max_wait_ms;          /* of ?wait=; 0: 60,000 */
+        aip_job_feeds *feeds;         /* for events; NULL: they are answered with 503 */
 };
 
 /* Listens at once. AIP_EIO names the address when it cannot. */

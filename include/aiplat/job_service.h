@@ -14,6 +14,7 @@
 #include <aiplat/log.h>
 #include <aiplat/outbox_relay.h>
 #include <aiplat/ports/cache.h>
+#include <aiplat/ports/event_stream.h>
 #include <aiplat/ports/job_repository.h>
 #include <aiplat/ports/random.h>
 
@@ -31,6 +32,7 @@ struct aip_job_service_options {
         aip_catalog_service *catalog; /* borrowed */
         aip_outbox_relay *relay;      /* borrowed */
         int32_t cache_ttl_s;
+        struct aip_event_stream events; /* for jobs that are followed; ops NULL: none */
 };
 
 AIP_API int aip_job_service_new(const struct aip_job_service_options *options,

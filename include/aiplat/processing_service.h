@@ -17,6 +17,7 @@
 #include <aiplat/outbox_relay.h>
 #include <aiplat/ports/cache.h>
 #include <aiplat/ports/checkpoint_store.h>
+#include <aiplat/ports/event_stream.h>
 #include <aiplat/ports/job_repository.h>
 #include <aiplat/ports/queue.h>
 #include <aiplat/ports/random.h>
@@ -57,6 +58,7 @@ struct aip_processing_service_options {
         struct aip_checkpoint_store checkpoints;
         const struct aip_processing_graph *graphs; /* borrowed for the service's life */
         size_t n_graphs;
+        struct aip_event_stream events; /* for jobs that are followed; ops NULL: none */
 };
 
 AIP_API int aip_processing_service_new(const struct aip_processing_service_options *options,

@@ -7,6 +7,8 @@
 #include "macros.h"
 #include "mem.h"
 
+#define AGENT "agent"
+
 enum channel {
         PROMPT,
         MESSAGES,
@@ -154,6 +156,14 @@ static int64_t sooner(int64_t a, int64_t b)
         return AIP_MIN(a, b);
 }
 
+static void answer_grows(struct aip_llm_call *call, const struct aip_llm_delta *delta)
+{
+        struct agent_call *agent = AIP_CONTAINER_OF(call, struct agent_call, call);
+        const struct aip_agent_context *context = aip_graph_task_context(agent->task);
+
+        aip_job_progress_delta(context->progress, AGENT, delta);
+}
+
 static void agent_start(void *user, aip_graph_task *task)
 {
         (void)user;
@@ -174,6 +184,7 @@ static void agent_start(void *user, aip_graph_task *task)
         call->n_messages = AIP_ARRAY_SIZE(agent->messages);
         call->job_id = context->job_id;
         call->trace_id = context->trace_id;
+        call->on_delta = context->progress ? answer_grows : NULL;
         agent->llm.ops->complete(agent->llm.self, call);
 }
 
@@ -201,7 +212,7 @@ int aip_assistant_graph_new(aip_graph **ret_graph, aip_error **err)
         aip_graph_builder_add_channel(b, "provider", AIP_CHANNEL_LAST_VALUE);
         aip_graph_builder_add_channel(b, "model_name", AIP_CHANNEL_LAST_VALUE);
         aip_graph_builder_add_channel(b, "finish_reason", AIP_CHANNEL_LAST_VALUE);
-        aip_graph_builder_add_node(b, "agent", &agent);
+        aip_graph_builder_add_node(b, AGENT, &agent);
         aip_graph_builder_add_edge(b, AIP_GRAPH_START, "agent");
         aip_graph_builder_add_edge(b, "agent", AIP_GRAPH_END);
         return aip_graph_compile(b, ret_graph, err);

@@ -10,6 +10,8 @@
 #include <aiplat/ports/llm.h>
 #include <aiplat/prompt_template.h>
 
+#include "job_progress.h"
+
 /*
  * Channels of the state:
  *     prompt         string, the input
@@ -28,6 +30,7 @@ struct aip_agent_context {
         const struct aip_id *job_id;
         const char *trace_id; /* or NULL */
         int64_t deadline_ms;  /* of the model call; 0: the run's own */
+        struct aip_job_progress *progress; /* told of the answer as it comes; or NULL */
 };
 
 /*

@@ -18,6 +18,7 @@
 #include <aiplat/llm_registry.h>
 
 #include "fault_point.h"
+#include "job_status_event.h"
 #include "job_view.h"
 #include "macros.h"
 #include "mem.h"
@@ -59,6 +60,7 @@ void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing
         ports->checkpoints = o->checkpoints;
         ports->graphs = o->graphs;
         ports->n_graphs = o->n_graphs;
+        ports->events = o->events;
         ports->log_timer.fire = log_second_over;
         aip_fair_share_init(&ports->shares);
         ports->job_timeout_ms = o->job_timeout_ms > 0 ? o->job_timeout_ms : JOB_TIMEOUT_MS;
@@ -167,6 +169,7 @@ static void take_recorded(struct aip_job_run *run)
                 log_recorded(run);
                 aip_outbox_relay_push(p->relay, &run->finish.transition);
                 aip_job_cache_fill(p->cache, run->job, p->cache_ttl_s);
+                aip_job_status_event_append(p->events, run->job);
                 break;
         case AIP_FINISH_STALE:
                 if (may_log_trouble(p))
@@ -272,6 +275,16 @@ static void fail_asking(aip_error **err)
         aip_error_set_kind(*err, "graph_interrupted");
 }
 
+/* A run that was told to stop has nothing to tell of its end. */
+static void tell_end(struct aip_job_run *run, const aip_error *err)
+{
+        if (run->progress && err && run->stop == AIP_RUN_GOES_ON)
+                aip_job_progress_error(run->progress, err);
+        else if (run->progress && !err)
+                aip_job_progress_event(run->progress, AIP_STREAM_VALUES, run->graph_run.ret_state);
+        aip_job_progress_free(AIP_TAKE(run->progress));
+}
+
 static void graph_done(struct aip_op *op)
 {
         struct aip_job_run *run = AIP_CONTAINER_OF(op, struct aip_job_run, graph_run.op);
@@ -282,6 +295,7 @@ static void graph_done(struct aip_op *op)
                 run->stop = AIP_RUN_GONE;
         if (!op->err && run->graph_run.ret_outcome == AIP_GRAPH_INTERRUPTED)
                 fail_asking(&op->err);
+        tell_end(run, op->err);
         aip_value_unref(AIP_TAKE(run->graph_run.ret_questions));
         aip_value_unref(AIP_TAKE(run->graph_run.ret_image));
         if (op->err)
@@ -369,11 +383,15 @@ static int is_behind(const struct aip_job_run *run)
 static void start_graph(struct aip_job_run *run)
 {
         run->is_in_graph = 1;
+        run->progress = aip_job_progress_new(run->ports->loop, run->ports->events, run->job);
+        run->agent.progress = run->progress;
         run->graph_run = (struct aip_graph_run){.op = {.done = graph_done},
                                                 .self_size = sizeof(run->graph_run)};
         run->graph_run.op.deadline_ms = run->agent.deadline_ms;
         run->graph_run.graph = run->graph ? run->graph->graph : run->ports->assistant;
         run->graph_run.context = &run->agent;
+        if (run->progress)
+                run->graph_run.observer = aip_job_progress_observer(run->progress);
         run->graph_run.image = run->saver.image;
         if (!run->saver.image)
                 run->graph_run.input = run->input;
@@ -505,6 +523,7 @@ int aip_job_run_holds_claim(const struct aip_job_run *run)
 void aip_job_run_free(struct aip_job_run *run)
 {
         aip_job_saver_deinit(&run->saver);
+        aip_job_progress_free(run->progress);
         aip_value_unref(run->variables);
         aip_value_unref(run->input);
         aip_catalog_unref(run->catalog);

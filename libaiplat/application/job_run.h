@@ -25,6 +25,7 @@ struct aip_run_ports {
         aip_catalog_service *catalog;
         aip_outbox_relay *relay;
         aip_llm_registry *llms;
+        struct aip_event_stream events; /* ops NULL: none */
         int64_t job_timeout_ms;
         aip_graph *assistant;
         struct aip_checkpoint_store checkpoints;
@@ -74,6 +75,7 @@ struct aip_job_run {
         const struct aip_processing_graph *graph; /* NULL: the assistant */
         struct aip_job_saver saver;               /* of a graph whose runs are kept */
         struct aip_graph_run graph_run;
+        struct aip_job_progress *progress; /* NULL: nobody wants to know */
         struct aip_slot_holder *slot; /* its configuration's; NULL once the outcome is known */
         int is_recording;
         int is_in_graph;

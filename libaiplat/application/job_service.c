@@ -11,6 +11,7 @@
 
 #include "admission.h"
 #include "fault_point.h"
+#include "job_status_event.h"
 #include "job_view.h"
 #include "macros.h"
 #include "mem.h"
@@ -32,6 +33,7 @@ struct aip_job_service {
         const struct aip_log *log;
         struct aip_job_repository jobs;
         struct aip_cache cache;
+        struct aip_event_stream events;
         aip_catalog_service *catalog;
         aip_outbox_relay *relay;
         int32_t cache_ttl_s;
@@ -185,10 +187,12 @@ static void created(struct aip_op *op)
                 return;
         }
         AIP_FAULT_POINT("accept.committed");
-        if (create->ret_outcome == AIP_CREATE_CREATED)
+        if (create->ret_outcome == AIP_CREATE_CREATED) {
                 aip_outbox_relay_push(submit->service->relay, &create->ret_transition);
-        else
+                aip_job_status_event_append(submit->service->events, submit->job);
+        } else {
                 submit->ret_is_replay = 1;
+        }
         submit->ret_job_id = create->ret_job_id;
         submit->ret_status = create->ret_status;
         submit_end(submit, err);
@@ -491,6 +495,7 @@ int aip_job_service_new(const struct aip_job_service_options *o, aip_job_service
         s->log = o->log;
         s->jobs = o->jobs;
         s->cache = o->cache;
+        s->events = o->events;
         s->catalog = o->catalog;
         s->relay = o->relay;
         s->cache_ttl_s = o->cache_ttl_s > 0 ? o->cache_ttl_s : 3600;

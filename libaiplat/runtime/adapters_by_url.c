@@ -88,3 +88,19 @@ int runtime_make_cache(const struct aip_settings_values *settings, const struct 
         return aip_error_set(err, AIP_EINVAL,
                              "REDIS_URL: begins with none of redis:, rediss:, memory:");
 }
+
+/* Where the cache is; its URL has been checked with it. */
+int runtime_make_events(const struct aip_settings_values *settings, const struct runtime_base *base,
+                        struct aip_events_handle *ret_events, aip_error **err)
+{
+        const char *url = settings->redis_url;
+        struct aip_events_options o = {.self_size = sizeof(o), .url = url};
+
+        o.loop = base->loop;
+        o.log = base->log;
+        o.random = base->random;
+        o.keep_s = settings->redis_job_ttl_s;
+        if (has_scheme(url, "memory:"))
+                return aip_memory_events_new(&o, ret_events, err);
+        return aip_redis_events_new(&o, ret_events, err);
+}

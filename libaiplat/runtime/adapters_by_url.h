@@ -18,5 +18,7 @@ int runtime_make_queue(const struct aip_settings_values *settings, const struct 
                        struct aip_queue_handle *ret_queue, aip_error **err);
 int runtime_make_cache(const struct aip_settings_values *settings, const struct runtime_base *base,
                        struct aip_cache_handle *ret_cache, aip_error **err);
+int runtime_make_events(const struct aip_settings_values *settings, const struct runtime_base *base,
+                        struct aip_events_handle *ret_events, aip_error **err);
 
 #endif

@@ -3,9 +3,9 @@
  * the loop and takes everything down in the right order (runtime.h). Called by the programs in bin/
  * and by C programs that want the whole platform in-process. No rule of the platform lives here.
  *
- *     made:    loop ─ store ─ queue ─ cache ─ catalog ─ relay ─ job service ─ models
+ *     made:    loop ─ store ─ queue ─ cache ─ events ─ catalog ─ relay ─ job service ─ models
  *     started: migration, then catalog and relay, then the worker; the gateway at once
- *     closed:  gateway and worker, which drain ─ relay and catalog ─ queue ─ cache ─ store ─ loop
+ *     closed:  gateway and worker, which drain ─ relay and catalog ─ queue ─ cache ─ events ─ store ─ loop
  */
 #include <aiplat/llm_retry.h>
 #include <aiplat/retention_service.h>
@@ -31,6 +31,7 @@ enum part {
         PART_CATALOG,
         PART_QUEUE,
         PART_CACHE,
+        PART_EVENTS,
         PART_STORE,
         N_PARTS
 };
@@ -50,6 +51,7 @@ struct aip_runtime {
 #endif
         struct aip_queue_handle queue;
         struct aip_cache_handle cache;
+        struct aip_events_handle events;
         aip_http_client *http;
         aip_llm_registry *llms;
 
@@ -57,6 +59,7 @@ struct aip_runtime {
         aip_outbox_relay *relay;
         aip_retention_service *retention;
         aip_job_service *jobs;
+        aip_job_feeds *feeds;
         aip_processing_service *worker;
         aip_http_server *gateway;
 
@@ -136,6 +139,16 @@ static int make_retention(struct aip_runtime *r, aip_error **err)
         return aip_retention_service_new(&o, &r->retention, err);
 }
 
+static int make_feeds(struct aip_runtime *r, aip_error **err)
+{
+        struct aip_job_feeds_options o = {.self_size = sizeof(o)};
+
+        o.loop = r->loop;
+        o.jobs = r->store.jobs;
+        o.events = r->events.events;
+        return aip_job_feeds_new(&o, &r->feeds, err);
+}
+
 static int make_services(struct aip_runtime *r, aip_error **err)
 {
         struct aip_catalog_service_options catalog = {.self_size = sizeof(catalog)};
@@ -153,6 +166,7 @@ static int make_services(struct aip_runtime *r, aip_error **err)
                 return result;
         jobs.random = r->random;
         jobs.cache = r->cache.cache;
+        jobs.events = r->events.events;
         jobs.cache_ttl_s = r->settings->redis_job_ttl_s;
         if ((result = aip_catalog_service_new(&catalog, &r->catalog, err)) < 0)
                 return result;
@@ -164,7 +178,9 @@ static int make_services(struct aip_runtime *r, aip_error **err)
                 return result;
         jobs.catalog = r->catalog;
         jobs.relay = r->relay;
-        return aip_job_service_new(&jobs, &r->jobs, err);
+        if ((result = aip_job_service_new(&jobs, &r->jobs, err)) < 0)
+                return result;
+        return make_feeds(r, err);
 }
 
 static void start_services(struct aip_runtime *r)
@@ -230,6 +246,7 @@ int aip_runtime_start_worker(aip_runtime *r, aip_error **err)
         o.catalog = r->catalog;
         o.relay = r->relay;
         o.llms = r->llms;
+        o.events = r->events.events;
         o.cache_ttl_s = r->settings->redis_job_ttl_s;
         o.concurrency = (uint32_t)r->settings->concurrency;
         o.lease_ms = r->settings->lease_ms;
@@ -258,6 +275,7 @@ int aip_runtime_start_gateway(aip_runtime *r, aip_error **err)
         o.store = r->store.jobs;
         o.queue = r->queue.queue;
         o.cache = r->cache.cache;
+        o.feeds = r->feeds;
         o.host = r->settings->listen_host;
         o.port = r->settings->listen_port;
         o.max_body_bytes = r->settings->max_body_bytes;
@@ -300,6 +318,7 @@ static void close_part(struct aip_runtime *r, enum part part, struct aip_op *op)
                 break;
         case PART_CATALOG:
                 aip_job_service_free(AIP_TAKE(r->jobs));
+                aip_job_feeds_free(AIP_TAKE(r->feeds));
                 aip_catalog_service_close(r->catalog, op);
                 break;
         case PART_QUEUE:
@@ -307,6 +326,9 @@ static void close_part(struct aip_runtime *r, enum part part, struct aip_op *op)
                 break;
         case PART_CACHE:
                 r->cache.close(r->cache.self, op);
+                break;
+        case PART_EVENTS:
+                r->events.close(r->events.self, op);
                 break;
         case PART_STORE:
                 r->store.close(r->store.self, op);
@@ -445,6 +467,9 @@ static int make_parts(struct aip_runtime *r, aip_error **err)
         if ((result = runtime_make_cache(r->settings, &base, &r->cache, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_CACHE;
+        if ((result = runtime_make_events(r->settings, &base, &r->events, err)) < 0)
+                return result;
+        r->is_open |= 1u << PART_EVENTS;
         if ((result = make_llms(r, err)) < 0)
                 return result;
         return make_services(r, err);
@@ -486,6 +511,7 @@ void aip_runtime_free(aip_runtime *r)
         while (r->is_open)
                 aip_uv_loop_run(r->uv);
         aip_job_service_free(r->jobs);
+        aip_job_feeds_free(r->feeds);
         aip_llm_registry_free(r->llms);
         aip_http_client_free(r->http);
         aip_uv_loop_free(r->uv);

@@ -59,6 +59,15 @@ void http_answer_text(struct http_request *request, const char *content_type, st
         http_answered(request);
 }
 
+void http_answer_stream(struct http_request *request, const char *content_type,
+                        void (*more)(struct http_request *request))
+{
+        request->answer.status = 200;
+        request->answer.content_type = content_type;
+        request->more = more;
+        http_piece_ready(request);
+}
+
 void http_answer_empty(struct http_request *request, unsigned status)
 {
         request->answer.status = status;

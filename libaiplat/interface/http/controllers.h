@@ -10,6 +10,9 @@ void http_list_jobs(struct http_request *request);
 void http_get_job(struct http_request *request);
 void http_cancel_job(struct http_request *request);
 
+/* event_controller.c */
+void http_job_events(struct http_request *request);
+
 /* catalog_controller.c */
 void http_list_configs(struct http_request *request);
 void http_create_config(struct http_request *request);

@@ -46,6 +46,11 @@ struct http_request {
 
         struct http_answer answer;
         size_t answer_bytes; /* once it is being sent */
+        /* A streamed answer (http_answer_stream): the piece that is being sent. */
+        struct aip_buf piece;
+        size_t piece_at;
+        int is_last_piece;
+        void (*more)(struct http_request *request);
 
         /* the controller's */
         void *work;
@@ -76,6 +81,16 @@ void http_answer_problem(struct http_request *request, unsigned status, const ch
 void http_answer_error(struct http_request *request, aip_error *err);
 /* The same where the thing named in the body does not exist: 422 in place of 404. */
 void http_answer_unprocessable(struct http_request *request, aip_error *err);
+
+/* Status 200 with a body that comes in pieces, until one is the last. Put the first into
+ * request->piece. `more` is called when a piece has gone to the client: it puts the next one there,
+ * within the call or later; then http_piece_ready(). So a client that does not read is asked for
+ * nothing. `content_type` is static. */
+void http_answer_stream(struct http_request *request, const char *content_type,
+                        void (*more)(struct http_request *request));
+void http_piece_ready(struct http_request *request);
+/* The server is closing: what is streamed should end. */
+int http_is_closing(const struct http_request *request);
 
 /* The body as a JSON object, owned by caller; NULL when it is none (and answered with 4xx). */
 aip_value *http_body_object(struct http_request *request);

@@ -8,6 +8,7 @@
  *     body         ──► take_body
  *     its end      ──► dispatch ──► controller: answers within the call, or
  *                                   the connection is suspended … http_answered ──► resumed ──► sent
+ *     a streamed answer is sent piece by piece, suspended between them
  *
  * libmicrohttpd drops a connection on which nothing moves for a while. One that moves a byte now and
  * then is dropped by the watch below: no request may take longer to arrive than the time-out.
@@ -27,11 +28,12 @@
 #include "mem.h"
 
 /* Of a connection: request line and headers must fit. libmicrohttpd clears it for each request. */
-#define POOL_BYTES     (16 * 1024)
-#define WATCH_EVERY_MS 1000
-#define NO_ROOM        "other requests take all memory there is for bodies and answers"
-#define BACKLOG        1024
-#define SMALL_BYTES    4096
+#define POOL_BYTES         (16 * 1024)
+#define WATCH_EVERY_MS     1000
+#define NO_ROOM            "other requests take all memory there is for bodies and answers"
+#define BACKLOG            1024
+#define SMALL_BYTES        4096
+#define STREAM_BLOCK_BYTES 8192
 /* Bodies and answers of all requests together; small ones never run into it, as connections are
  * limited. */
 #define HELD_MAX_BYTES ((size_t)256 << 20)
@@ -129,6 +131,25 @@ void http_answered(struct http_request *request)
         aip_defer(request->server->options.loop, &request->server->run_task);
 }
 
+/* All pieces together are bounded like answers; a stream that finds no room ends. */
+void http_piece_ready(struct http_request *request)
+{
+        struct aip_http_server *s = request->server;
+
+        if (request->piece.n > SMALL_BYTES && s->held_bytes + request->piece.n > HELD_MAX_BYTES) {
+                aip_buf_deinit(&request->piece);
+                request->is_last_piece = 1;
+        }
+        request->answer_bytes = request->piece.n;
+        s->held_bytes += request->answer_bytes;
+        http_answered(request);
+}
+
+int http_is_closing(const struct http_request *request)
+{
+        return request->server->closing != NULL;
+}
+
 static void free_request(struct http_request *request)
 {
         if (request->work && request->free_work)
@@ -137,6 +158,7 @@ static void free_request(struct http_request *request)
         request->server->held_bytes -= request->body.n + request->answer_bytes;
         aip_buf_deinit(&request->body);
         aip_buf_deinit(&request->answer.body);
+        aip_buf_deinit(&request->piece);
         aip_list_remove(&request->link);
         aip_free(request->path);
         aip_free(request);
@@ -260,8 +282,51 @@ static void take_body(struct http_request *request, const char *data, size_t byt
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value)
 {
-        if (value && *value)
+        if (response && value && *value)
                 MHD_add_response_header(response, name, value);
+}
+
+static void piece_sent(struct http_request *request)
+{
+        request->server->held_bytes -= request->answer_bytes;
+        request->answer_bytes = 0;
+        request->piece_at = 0;
+        aip_buf_deinit(&request->piece);
+}
+
+/* libmicrohttpd has room for more of the body. */
+static ssize_t read_stream(void *user, uint64_t position, char *to, size_t max)
+{
+        struct http_request *request = user;
+        size_t n;
+
+        (void)position;
+        if (request->piece.n == 0 && !request->is_last_piece)
+                request->more(request);
+        n = AIP_MIN(request->piece.n - request->piece_at, max);
+        if (n > 0) {
+                memcpy(to, request->piece.p + request->piece_at, n);
+                request->piece_at += n;
+                if (request->piece_at == request->piece.n)
+                        piece_sent(request);
+                return (ssize_t)n;
+        }
+        if (request->is_last_piece)
+                return MHD_CONTENT_READER_END_OF_STREAM;
+        request->is_suspended = 1;
+        MHD_suspend_connection(request->connection);
+        return 0;
+}
+
+static struct MHD_Response *make_stream(struct http_request *request)
+{
+        struct MHD_Response *response = MHD_create_response_from_callback(
+                MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, request, NULL);
+
+        add_header(response, "Content-Type", request->answer.content_type);
+        add_header(response, "Cache-Control", "no-store");
+        add_header(response, "X-Accel-Buffering", "no"); /* nginx would wait for more */
+        return response;
 }
 
 static struct MHD_Response *make_response(struct http_answer *answer)
@@ -309,8 +374,9 @@ static enum MHD_Result send_answer(struct http_request *request)
         struct MHD_Response *response;
         enum MHD_Result result;
 
-        hold_answer(request);
-        response = make_response(&request->answer);
+        if (!request->more)
+                hold_answer(request);
+        response = request->more ? make_stream(request) : make_response(&request->answer);
         if (!response)
                 return MHD_NO; /* the connection is closed: out of memory */
         if (s->closing)
