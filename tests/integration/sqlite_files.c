@@ -2,7 +2,9 @@
 #include "sqlite_files.h"
 
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,6 +80,8 @@ int64_t files_number(const struct store_maker *maker, const char *sql)
         return number;
 }
 
+#define CHILD_PATIENCE_S 50 /* less than the tests' own .timeout */
+
 pid_t child_start(void (*work)(const struct store_maker *maker, void *user),
                   const struct store_maker *maker, void *user)
 {
@@ -85,6 +89,9 @@ pid_t child_start(void (*work)(const struct store_maker *maker, void *user),
 
         cr_assert_geq(pid, 0);
         if (pid == 0) {
+                /* a failed assertion would wait for Criterion, which knows nothing of this process */
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                alarm(CHILD_PATIENCE_S);
                 work(maker, user);
                 _exit(0);
         }

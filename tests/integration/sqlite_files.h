@@ -20,8 +20,8 @@ void files_exec(const struct store_maker *maker, const char *sql);
 int64_t files_number(const struct store_maker *maker, const char *sql);
 sqlite3 *files_open(const struct store_maker *maker);
 
-/* Run `work` in a child process, which then exits with 0; a failed assertion there ends it with
- * another code. */
+/* Run `work` in a child process, which then exits with 0. A failed assertion there, which is told on
+ * stderr, ends it in another way, after a while. It does not outlive the test. */
 pid_t child_start(void (*work)(const struct store_maker *maker, void *user),
                   const struct store_maker *maker, void *user);
 /* Wait for it; it must have exited with 0. */

@@ -5,6 +5,7 @@
  */
 #include "sqlite_files.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -143,6 +144,14 @@ static void read_reports(int fd)
         }
 }
 
+/* Until the child is at work, however busy the machine is. */
+static void wait_for_report(int fd)
+{
+        struct pollfd readable = {.fd = fd, .events = POLLIN};
+
+        cr_assert_eq(poll(&readable, 1, 20000), 1, "the child wrote nothing");
+}
+
 static void check_reports(struct store_fixture *f)
 {
         for (size_t i = 0; i < n_reports; i++) {
@@ -164,7 +173,8 @@ Test(sqlite_files, kill_9_loses_nothing_that_was_acknowledged, .timeout = 60)
                 cr_assert_eq(pipe(ends), 0);
                 pid = child_start(child_writes, &maker, &ends[1]);
                 close(ends[1]);
-                usleep(150000 + 37000 * (unsigned)round);
+                wait_for_report(ends[0]);
+                usleep(50000 + 37000 * (unsigned)round);
                 kill(pid, SIGKILL);
                 waitpid(pid, NULL, 0);
                 read_reports(ends[0]);
@@ -215,12 +225,19 @@ static void work_beside_others(struct store_fixture *f)
         }
 }
 
-static void child_works(const struct store_maker *maker, void *user)
+/* In a child: all start at once, when the parent closes the pipe's writing end. */
+static void wait_for_start(const int *ends)
 {
         char byte;
 
-        if (user && read(*(int *)user, &byte, 1) < 0) /* all start at once, when the pipe closes */
+        close(ends[1]);
+        if (read(ends[0], &byte, 1) < 0)
                 _exit(1);
+}
+
+static void child_works(const struct store_maker *maker, void *user)
+{
+        wait_for_start(user);
         store_contract_run(maker, work_beside_others);
 }
 
@@ -231,14 +248,8 @@ Test(sqlite_files, processes_share_one_file_and_migrate_at_once, .timeout = 60)
         pid_t pids[3];
 
         cr_assert_eq(pipe(ends), 0);
-        for (int i = 0; i < 3; i++) {
-                pids[i] = fork();
-                if (pids[i] == 0) {
-                        close(ends[1]);
-                        child_works(&maker, &ends[0]);
-                        _exit(0);
-                }
-        }
+        for (int i = 0; i < 3; i++)
+                pids[i] = child_start(child_works, &maker, ends);
         close(ends[1]);
         for (int i = 0; i < 3; i++)
                 child_expect_success(pids[i]);
@@ -250,6 +261,51 @@ Test(sqlite_files, processes_share_one_file_and_migrate_at_once, .timeout = 60)
                                           "AND version = 3 AND attempt = 1"),
                      3 * SHARED_JOBS);
         files_remove(&maker);
+}
+
+#define OPENERS       6
+#define OPENER_ROUNDS 10
+
+static void only_open(struct store_fixture *f)
+{
+        session_of_process(f); /* ids of its own */
+        job_create(f, "by whoever opened it", 0);
+}
+
+static void child_opens(const struct store_maker *maker, void *user)
+{
+        wait_for_start(user);
+        store_contract_run(maker, only_open);
+}
+
+static void open_at_once(const struct store_maker *maker)
+{
+        int ends[2];
+        pid_t pids[OPENERS];
+
+        cr_assert_eq(pipe(ends), 0);
+        for (int i = 0; i < OPENERS; i++)
+                pids[i] = child_start(child_opens, maker, ends);
+        close(ends[1]);
+        for (int i = 0; i < OPENERS; i++)
+                child_expect_success(pids[i]);
+        close(ends[0]);
+}
+
+/* The test above works for long on few files; this one is about a file's first moments. */
+Test(sqlite_files, a_new_file_is_opened_by_many_at_once, .timeout = 120)
+{
+        for (int round = 0; round < OPENER_ROUNDS; round++) {
+                struct store_maker maker = files_new();
+
+                open_at_once(&maker);
+                cr_assert_eq(files_number(&maker,
+                                          "SELECT count(*) - max(version) FROM schema_migrations"),
+                             0);
+                cr_assert_eq(files_number(&maker, "SELECT count(*) FROM jobs"), OPENERS);
+                cr_assert_eq(files_number(&maker, "PRAGMA auto_vacuum"), 2, "not incremental");
+                files_remove(&maker);
+        }
 }
 
 struct catalog_listener {
@@ -330,6 +386,70 @@ Test(sqlite_files, a_lock_is_waited_for_until_the_deadline, .timeout = 60)
         struct store_maker maker = files_new();
 
         store_contract_run(&maker, locked_by_another);
+        files_remove(&maker);
+}
+
+/* The second store opens its two connections, and reads, while another process holds the lock. */
+static void opened_beside_a_lock(struct store_fixture *f)
+{
+        sqlite3 *other = files_open(&f->maker);
+        struct aip_store_options options = {.self_size = sizeof(options), .loop = f->loop};
+        struct aip_random random = aip_random_system();
+        struct aip_op close_op = {0};
+        struct aip_id known = job_create(f, "readable meanwhile", 0);
+        struct aip_store first = f->store;
+
+        options.random = random;
+        cr_assert_eq(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+        cr_assert_eq(f->maker.open(&f->maker, &options, &f->store, NULL), 0);
+        aip_job_free(job_fetch(f, known));
+        cr_assert_eq(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(other);
+        op_begin(f, &close_op);
+        f->store.close(f->store.self, &close_op);
+        op_await(f, &close_op, 0);
+        f->store = first;
+}
+
+Test(sqlite_files, a_file_is_opened_beside_a_lock, .timeout = 60)
+{
+        struct store_maker maker = files_new();
+
+        store_contract_run(&maker, opened_beside_a_lock);
+        files_remove(&maker);
+}
+
+/* Nobody can open the file while somebody makes its first page: that, too, is a lock to wait for. */
+Test(sqlite_files, opening_waits_for_a_lock_until_the_deadline, .timeout = 60)
+{
+        struct store_maker maker = files_new();
+        struct store_fixture f = {.maker = maker};
+        struct aip_store_options options = {.self_size = sizeof(options)};
+        struct aip_op early = {0}, late = {0}, close_op = {0};
+        sqlite3 *other = files_open(&maker);
+        int64_t begun_ms;
+
+        cr_assert_eq(aip_uv_loop_new(&f.uv, NULL), 0);
+        options.loop = f.loop = aip_uv_loop_port(f.uv);
+        options.random = aip_random_system();
+        cr_assert_eq(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+        cr_assert_eq(maker.open(&f.maker, &options, &f.store, NULL), 0);
+        begun_ms = aip_now_ms(f.loop);
+        op_begin(&f, &early);
+        early.deadline_ms = begun_ms + 500;
+        f.store.migrate(f.store.self, &early);
+        op_begin(&f, &late);
+        f.store.migrate(f.store.self, &late);
+        op_await(&f, &early, AIP_EUNAVAILABLE);
+        cr_assert_geq(aip_now_ms(f.loop) - begun_ms, 450, "it did not wait");
+        cr_assert_lt(aip_now_ms(f.loop) - begun_ms, 5000, "the deadline was not kept");
+        cr_assert_eq(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+        op_await(&f, &late, 0);
+        sqlite3_close(other);
+        op_begin(&f, &close_op);
+        f.store.close(f.store.self, &close_op);
+        op_await(&f, &close_op, 0);
+        aip_uv_loop_free(f.uv);
         files_remove(&maker);
 }
 

@@ -191,6 +191,7 @@ int aip_sqlite_error(struct sqlite_db *db, int rc, aip_error **err)
         const char *detail = db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc);
         int code;
 
+        db->failed_rc = rc;
         if ((rc & 0xff) == SQLITE_NOMEM)
                 return aip_error_set_nomem(err);
         for (size_t i = 0; i < AIP_ARRAY_SIZE(translations); i++) {
@@ -209,34 +210,46 @@ int aip_sqlite_error(struct sqlite_db *db, int rc, aip_error **err)
         return aip_error_set(err, AIP_EINTERNAL, "database %s: %s", db->path, detail);
 }
 
-static int keep_count(void *user, int n_columns, char **columns, char **names)
+int aip_sqlite_is_locked(const struct sqlite_db *db)
 {
-        (void)n_columns;
-        (void)names;
-        *(long *)user = columns[0] ? strtol(columns[0], NULL, 10) : 0;
-        return 0;
+        int rc = db->failed_rc & 0xff;
+
+        return rc == SQLITE_BUSY || rc == SQLITE_LOCKED;
 }
 
-/* A new file is told how to give space back, before its first table. Only a new one: to say it takes the
- * write lock, and who merely opens the file must not wait for whoever holds that. */
-static void prepare_new_file(struct sqlite_db *db)
+static int read_page_count(sqlite3 *handle, int64_t *ret_n)
 {
-        long n_pages = 1;
+        sqlite3_stmt *s = NULL;
+        int rc = sqlite3_prepare_v2(handle, "PRAGMA page_count", -1, &s, NULL);
 
-        (void)sqlite3_exec(db->handle, "PRAGMA page_count", keep_count, &n_pages, NULL);
-        if (n_pages == 0) /* busy: another process makes the file, and says it */
-                (void)sqlite3_exec(db->handle, "PRAGMA auto_vacuum = INCREMENTAL", NULL, NULL,
-                                   NULL);
+        if (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+                *ret_n = sqlite3_column_int64(s, 0);
+        return rc == SQLITE_OK ? sqlite3_finalize(s) : rc;
 }
 
+/* How a file gives room back is settled with its first page. Only a new file is told: the pragma
+ * writes, so on any other it would wait for whoever holds the write lock. */
+static int settle_vacuum(sqlite3 *handle)
+{
+        int64_t n_pages = 0;
+        int rc = read_page_count(handle, &n_pages);
+
+        if (rc != SQLITE_OK || n_pages > 0)
+                return rc;
+        return sqlite3_exec(handle, "PRAGMA auto_vacuum = INCREMENTAL", NULL, NULL, NULL);
+}
+
+/* Of several that open a new file at once, one makes it a WAL and the others may be told that it is
+ * locked, without any waiting: the caller tries again. */
 static int set_pragmas(struct sqlite_db *db)
 {
-        prepare_new_file(db);
-        int rc = sqlite3_exec(db->handle,
-                              "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
-                              "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
-                              NULL, NULL, NULL);
+        int rc = settle_vacuum(db->handle);
 
+        if (rc == SQLITE_OK)
+                rc = sqlite3_exec(db->handle,
+                                  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
+                                  "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
+                                  NULL, NULL, NULL);
         if (rc == SQLITE_OK && sqlite3_db_readonly(db->handle, "main"))
                 rc = SQLITE_READONLY;
         return rc;

@@ -95,6 +95,7 @@ struct sqlite_db {
         const char *path;
         const struct aip_log *log;
         sqlite3_stmt *statements[SQL_COUNT];
+        int failed_rc;          /* SQLite's word for the last failure */
         int64_t now_us;         /* wall clock, of the present transaction */
         struct aip_hints hints; /* of the present transaction */
 };
@@ -198,6 +199,8 @@ int aip_sqlite_open(struct sqlite_db *db, aip_error **err);
 void aip_sqlite_close(struct sqlite_db *db);
 /* The error of the connection's last failure, translated; returns its code. */
 int aip_sqlite_error(struct sqlite_db *db, int rc, aip_error **err);
+/* Whether the last failure was another's lock, which passes. */
+int aip_sqlite_is_locked(const struct sqlite_db *db);
 /* A statement without bindings from before; it is reset when its rows are used up. */
 int aip_sqlite_prepare(struct sqlite_db *db, enum sqlite_sql sql, sqlite3_stmt **ret_statement,
                        aip_error **err);

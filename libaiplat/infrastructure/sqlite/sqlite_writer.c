@@ -227,9 +227,8 @@ static void set_problem(struct sqlite_store *store, aip_error *problem)
 static void give_up_for_now(struct writer *w, aip_error *problem)
 {
         struct sqlite_store *store = w->store;
-        int rc = w->db.handle ? sqlite3_errcode(w->db.handle) : SQLITE_OK;
 
-        if (!w->db.handle || (rc != SQLITE_BUSY && rc != SQLITE_LOCKED)) {
+        if (!aip_sqlite_is_locked(&w->db)) {
                 aip_sqlite_queue_fail(store, &store->writes, problem);
                 aip_sqlite_queue_fail(store, &store->reads, problem);
         }
