@@ -158,6 +158,11 @@ AIP_API int aip_anthropic_llm_new(aip_http_client *client, const char *base_url,
  * does is told in the model name, as words joined by ",": "simulated", "echo" (answer the system
  * and user messages), "latency=250" (ms), "tokens=100" (of output), "fail=provider_overloaded" (a kind
  * of ports/llm.h), "failures=2" (only the first two calls of each job fail), "retry-after=50" (ms).
+ * Streamed, it tells a word at a time: "pace=20" (ms between them), "after=5" (a failure comes after
+ * five deltas). It calls tools that are offered when told "call", "call=NAME" or "call=NAME+NAME" (or
+ * by tool_choice), with the JSON object in the user's last message for arguments, else some that fit
+ * the schema, once after each message of the user ("rounds=3": three times). Structured output is
+ * made from its schema.
  * Unknown words are ignored, so that any model's name may stand there.
  */
 AIP_API int aip_simulated_llm_new(struct aip_loop loop, struct aip_llm *ret_llm, aip_error **err);

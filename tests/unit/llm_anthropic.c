@@ -165,3 +165,158 @@ Test(llm_anthropic, refusals)
         for (size_t i = 0; i < AIP_ARRAY_SIZE(bads); i++)
                 llm_expect_bad(&aip_anthropic_protocol, &bads[i]);
 }
+
+/* ---- tools and structured output ---- */
+
+static aip_value *value_of(const char *json)
+{
+        aip_value *value = NULL;
+        aip_error *err = NULL;
+        if (json)
+                aip_value_parse(aip_str_of(json), &value, &err);
+        cr_assert_null(err, "%s: %s", json, aip_error_message(err));
+        return value;
+}
+
+static void hear(struct aip_llm_call *call, const struct aip_llm_delta *delta)
+{
+        (void)call;
+        (void)delta;
+}
+
+/* What is asked for, beside a message "hi", and what of the request comes behind the messages. */
+struct wish {
+        const char *tools;
+        enum aip_llm_tool_choice choice;
+        int is_serial;
+        const char *schema;
+        int is_streamed;
+        const char *rest;
+};
+
+static void expect_rest(const struct wish *wish)
+{
+        static const struct aip_llm_message talk[] = {{.role = AIP_LLM_USER, .content = {"hi", 2}}};
+        aip_value *tools = value_of(wish->tools), *schema = value_of(wish->schema);
+        aip_llm_config *config = llm_config_of("x", "model");
+        struct aip_buf body = AIP_BUF_INIT(1 << 16);
+        struct aip_llm_call call = {.config = config,
+                                    .messages = talk,
+                                    .n_messages = 1,
+                                    .tools = tools,
+                                    .tool_choice = wish->choice,
+                                    .tool_choice_name = AIP_STR("f"),
+                                    .is_serial = wish->is_serial,
+                                    .output_schema = schema,
+                                    .on_delta = wish->is_streamed ? hear : NULL};
+        cr_assert_eq(aip_anthropic_protocol.append_body(&body, &call, 0, NULL), 0);
+        const char *rest = strstr(body.p, "\"content\":\"hi\"}]");
+        cr_assert_not_null(rest);
+        cr_expect_str_eq(rest + 16, wish->rest);
+        aip_buf_deinit(&body);
+        aip_llm_config_unref(config);
+        aip_value_unref(tools);
+        aip_value_unref(schema);
+}
+
+#define F "{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\"}}"
+
+Test(llm_anthropic, tools_and_output)
+{
+        static const struct wish wishes[] = {
+                {NULL, AIP_LLM_TOOLS_REQUIRED, 1, NULL, 0, "}"},
+                {"[" F ",{\"name\":\"g\"}]", AIP_LLM_TOOLS_AUTO, 0, NULL, 0,
+                 ",\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":"
+                 "\"object\"}},{\"name\":\"g\",\"input_schema\":{\"type\":\"object\","
+                 "\"properties\":{}}}]}"},
+                {"[" F ",{\"name\":\"g\"}]", AIP_LLM_TOOLS_AUTO, 1, NULL, 1,
+                 ",\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":"
+                 "\"object\"}},{\"name\":\"g\",\"input_schema\":{\"type\":\"object\","
+                 "\"properties\":{}}}],\"tool_choice\":{\"type\":\"auto\",\"disable_parallel_tool_"
+                 "use\":true},\"stream\":true}"},
+                {"[" F "]", AIP_LLM_TOOLS_NONE, 1, NULL, 0,
+                 ",\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":"
+                 "\"object\"}}],\"tool_choice\":{\"type\":\"none\"}}"},
+                {"[" F "]", AIP_LLM_TOOLS_REQUIRED, 0, NULL, 0,
+                 ",\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":"
+                 "\"object\"}}],\"tool_choice\":{\"type\":\"any\"}}"},
+                {"[" F "]", AIP_LLM_TOOLS_NAMED, 1, NULL, 0,
+                 ",\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":"
+                 "\"object\"}}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"f\",\"disable_"
+                 "parallel_tool_use\":true}}"},
+                {NULL, AIP_LLM_TOOLS_AUTO, 0, "{\"type\":\"object\"}", 0,
+                 ",\"tools\":[{\"name\":\"structured_output\",\"input_schema\":{\"type\":"
+                 "\"object\"}}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"structured_output\"}"
+                 "}"},
+                {"[" F "]", AIP_LLM_TOOLS_AUTO, 0, "{\"type\":\"object\"}", 0,
+                 ",\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":"
+                 "\"object\"}},{\"name\":\"structured_output\",\"input_schema\":{\"type\":"
+                 "\"object\"}}],\"tool_choice\":{\"type\":\"any\"}}"},
+                {"[" F "]", AIP_LLM_TOOLS_NONE, 0, "{\"type\":\"object\"}", 0,
+                 ",\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":"
+                 "\"object\"}},{\"name\":\"structured_output\",\"input_schema\":{\"type\":"
+                 "\"object\"}}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"structured_output\"}"
+                 "}"},
+        };
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(wishes); i++)
+                expect_rest(&wishes[i]);
+}
+
+Test(llm_anthropic, a_talk_with_tools)
+{
+        aip_value *calls = value_of("[{\"id\":\"a\",\"name\":\"f\",\"arguments\":{\"n\":1}},"
+                                    "{\"id\":\"b\",\"name\":\"g\",\"arguments_text\":\"{\\\"n\","
+                                    "\"arguments_error\":\"x\"},"
+                                    "{\"id\":\"c\",\"name\":\"h\"}]");
+        const struct aip_llm_message talk[] = {
+                {.role = AIP_LLM_USER, .content = AIP_STR("hi")},
+                {.role = AIP_LLM_ASSISTANT, .tool_calls = calls},
+                {.role = AIP_LLM_TOOL, .content = AIP_STR("1"), .tool_call_id = AIP_STR("a")},
+                {.role = AIP_LLM_TOOL,
+                 .content = AIP_STR("no JSON"),
+                 .tool_call_id = AIP_STR("b"),
+                 .is_error = 1},
+                {.role = AIP_LLM_USER, .content = AIP_STR("go on")},
+                {.role = AIP_LLM_ASSISTANT, .content = AIP_STR("so"), .tool_calls = calls},
+        };
+        aip_error *err = NULL;
+        char *body =
+                llm_body_of(&aip_anthropic_protocol, "model", talk, AIP_ARRAY_SIZE(talk), &err);
+        cr_assert_not_null(body, "%s", aip_error_message(err));
+        cr_expect_str_eq(
+                strstr(body, "\"messages\""),
+                "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},{\"role\":\"assistant\","
+                "\"content\":[{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{\"n\":"
+                "1}},{\"type\":\"tool_use\",\"id\":\"b\",\"name\":\"g\",\"input\":{\"arguments_"
+                "text\":\"{\\\"n\"}},{\"type\":\"tool_use\",\"id\":\"c\",\"name\":\"h\",\"input\":{"
+                "}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":"
+                "\"a\",\"content\":\"1\"},{\"type\":\"tool_result\",\"tool_use_id\":\"b\","
+                "\"content\":\"no JSON\",\"is_error\":true}]},{\"role\":\"user\",\"content\":\"go "
+                "on\"},{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"so\"},{"
+                "\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{\"n\":1}},{\"type\":"
+                "\"tool_use\",\"id\":\"b\",\"name\":\"g\",\"input\":{\"arguments_text\":\"{\\\"n\"}"
+                "},{\"type\":\"tool_use\",\"id\":\"c\",\"name\":\"h\",\"input\":{}}]}]}");
+        free(body);
+        aip_value_unref(calls);
+}
+
+Test(llm_anthropic, tools_that_are_none)
+{
+        static const struct aip_llm_message talk[] = {{.role = AIP_LLM_USER, .content = {"hi", 2}}};
+        static const char *const wrong[] = {"{}", "[7]", "[{}]", "[{\"name\":7}]"};
+        aip_llm_config *config = llm_config_of("x", "model");
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(wrong); i++) {
+                aip_value *tools = value_of(wrong[i]);
+                struct aip_buf body = AIP_BUF_INIT(1 << 16);
+                struct aip_llm_call call = {
+                        .config = config, .messages = talk, .n_messages = 1, .tools = tools};
+                aip_error *err = NULL;
+                cr_expect_lt(aip_anthropic_protocol.append_body(&body, &call, 0, &err), 0, "%s",
+                             wrong[i]);
+                cr_expect_str_eq(aip_error_kind(err), AIP_LLM_CALLER_INVALID_REQUEST);
+                aip_error_free(err);
+                aip_buf_deinit(&body);
+                aip_value_unref(tools);
+        }
+        aip_llm_config_unref(config);
+}

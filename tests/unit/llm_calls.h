@@ -16,6 +16,8 @@ struct sim_call {
         struct aip_id job_id;
         int n_done;
         int64_t done_ms;
+        struct aip_buf told; /* deltas as text, if sim_call_hear() */
+        struct aip_llm cancel_from_delta;
 };
 
 static inline void sim_start(void)
@@ -51,18 +53,47 @@ static inline void sim_call_init(struct sim_call *c, const char *model, const ch
         c->call.job_id = &c->job_id;
 }
 
+/* X: restart; [name arguments]: a tool call; text as it stands, '|' after each piece. */
+static inline void sim_call_told(struct aip_llm_call *call, const struct aip_llm_delta *delta)
+{
+        struct sim_call *c = AIP_CONTAINER_OF(call, struct sim_call, call);
+        int r = 0;
+        cr_assert_eq(c->n_done, 0);
+        if (delta->kind == AIP_LLM_DELTA_RESTART)
+                r = aip_buf_append_char(&c->told, 'X');
+        else if (delta->kind == AIP_LLM_DELTA_TOOL_CALL_BEGIN)
+                r = aip_buf_printf(&c->told, "[%.*s ", AIP_STR_ARG(delta->tool_name));
+        else
+                r = aip_buf_append(&c->told, delta->text);
+        if (r == 0 && delta->kind == AIP_LLM_DELTA_TOOL_CALL_ARGUMENTS)
+                r = aip_buf_append_char(&c->told, ']');
+        if (r == 0 && delta->kind == AIP_LLM_DELTA_TEXT)
+                r = aip_buf_append_char(&c->told, '|');
+        cr_assert_eq(r, 0);
+        if (c->cancel_from_delta.ops)
+                c->cancel_from_delta.ops->cancel(c->cancel_from_delta.self, call);
+}
+
+static inline void sim_call_hear(struct sim_call *c)
+{
+        aip_buf_init(&c->told, 1 << 20);
+        c->call.on_delta = sim_call_told;
+}
+
 static inline void sim_call_deinit(struct sim_call *c)
 {
         aip_llm_answer_deinit(&c->call.ret_answer);
         aip_error_free(c->call.op.err);
         c->call.op.err = NULL;
         aip_llm_config_unref(c->config);
+        aip_buf_deinit(&c->told);
 }
 
 static inline void sim_call_begin(struct sim_call *c, struct aip_llm llm)
 {
         c->n_done = 0;
         llm.ops->complete(llm.self, &c->call);
+        cr_assert_eq(c->told.n, 0u, "a delta came within the call");
         cr_assert_eq(c->n_done, 0, "done came within the call");
 }
 

@@ -14,13 +14,13 @@
                 .role = AIP_LLM_ASSISTANT, .content = { text, sizeof(text) - 1 }                   \
         }
 
-static const struct aip_llm_message talk[] = {SYSTEM("Be brief."), USER("Say \"hi\"\n"),
-                                              ASSISTANT("hi"), USER("Again")};
+static const struct aip_llm_message small_talk[] = {SYSTEM("Be brief."), USER("Say \"hi\"\n"),
+                                                    ASSISTANT("hi"), USER("Again")};
 
 static void expect_body(const char *model, const char *expected)
 {
         aip_error *err = NULL;
-        char *body = llm_body_of(&aip_openai_protocol, model, talk, 4, &err);
+        char *body = llm_body_of(&aip_openai_protocol, model, small_talk, 4, &err);
         cr_assert_not_null(body, "%s", aip_error_message(err));
         cr_expect_str_eq(body, expected);
         free(body);
@@ -246,4 +246,158 @@ Test(llm_openai, messages_of_errors_are_bounded)
         cr_expect_geq(aip_str_utf8_length(message), 0);
         cr_expect_not_null(strstr(message.p, "…"));
         aip_error_free(err);
+}
+
+/* ---- tools and structured output ---- */
+
+static aip_value *value_of(const char *json)
+{
+        aip_value *value = NULL;
+        aip_error *err = NULL;
+        if (json)
+                aip_value_parse(aip_str_of(json), &value, &err);
+        cr_assert_null(err, "%s: %s", json, aip_error_message(err));
+        return value;
+}
+
+static void hear(struct aip_llm_call *call, const struct aip_llm_delta *delta)
+{
+        (void)call;
+        (void)delta;
+}
+
+/* What is asked for, beside a message "hi", and what of the request comes behind the messages. */
+struct wish {
+        const char *tools;
+        enum aip_llm_tool_choice choice;
+        int is_serial;
+        const char *schema;
+        int is_streamed;
+        const char *rest;
+};
+
+static void expect_rest(const struct wish *wish)
+{
+        static const struct aip_llm_message talk[] = {{.role = AIP_LLM_USER, .content = {"hi", 2}}};
+        aip_value *tools = value_of(wish->tools), *schema = value_of(wish->schema);
+        aip_llm_config *config = llm_config_of("x", "model");
+        struct aip_buf body = AIP_BUF_INIT(1 << 16);
+        struct aip_llm_call call = {.config = config,
+                                    .messages = talk,
+                                    .n_messages = 1,
+                                    .tools = tools,
+                                    .tool_choice = wish->choice,
+                                    .tool_choice_name = AIP_STR("f"),
+                                    .is_serial = wish->is_serial,
+                                    .output_schema = schema,
+                                    .on_delta = wish->is_streamed ? hear : NULL};
+        cr_assert_eq(aip_openai_protocol.append_body(&body, &call, 0, NULL), 0);
+        const char *rest = strstr(body.p, "\"content\":\"hi\"}]");
+        cr_assert_not_null(rest);
+        cr_expect_str_eq(rest + 16, wish->rest);
+        aip_buf_deinit(&body);
+        aip_llm_config_unref(config);
+        aip_value_unref(tools);
+        aip_value_unref(schema);
+}
+
+#define F "{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\"}}"
+
+Test(llm_openai, tools_and_output)
+{
+        static const struct wish wishes[] = {
+                {NULL, AIP_LLM_TOOLS_REQUIRED, 1, NULL, 0, "}"},
+                {"[]", AIP_LLM_TOOLS_REQUIRED, 0, NULL, 0, "}"},
+                {"[" F ",{\"name\":\"g\"}]", AIP_LLM_TOOLS_AUTO, 0, NULL, 0,
+                 ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":"
+                 "\"d\",\"parameters\":{\"type\":\"object\"}}},{\"type\":\"function\",\"function\":"
+                 "{\"name\":\"g\"}}]}"},
+                {"[" F ",{\"name\":\"g\"}]", AIP_LLM_TOOLS_AUTO, 1, NULL, 1,
+                 ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":"
+                 "\"d\",\"parameters\":{\"type\":\"object\"}}},{\"type\":\"function\",\"function\":"
+                 "{\"name\":\"g\"}}],\"parallel_tool_calls\":false,\"stream\":true,\"stream_"
+                 "options\":{\"include_usage\":true}}"},
+                {"[" F "]", AIP_LLM_TOOLS_NONE, 0, NULL, 0,
+                 ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":"
+                 "\"d\",\"parameters\":{\"type\":\"object\"}}}],\"tool_choice\":\"none\"}"},
+                {"[" F "]", AIP_LLM_TOOLS_REQUIRED, 0, NULL, 0,
+                 ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":"
+                 "\"d\",\"parameters\":{\"type\":\"object\"}}}],\"tool_choice\":\"required\"}"},
+                {"[" F "]", AIP_LLM_TOOLS_NAMED, 0, NULL, 0,
+                 ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":"
+                 "\"d\",\"parameters\":{\"type\":\"object\"}}}],\"tool_choice\":{\"type\":"
+                 "\"function\",\"function\":{\"name\":\"f\"}}}"},
+                {NULL, AIP_LLM_TOOLS_AUTO, 0, "{\"type\":\"object\"}", 0,
+                 ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
+                 "\"answer\",\"schema\":{\"type\":\"object\"}}}}"},
+                {NULL, AIP_LLM_TOOLS_AUTO, 0,
+                 "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\"}},\"required\":["
+                 "\"n\"],\"additionalProperties\":false}",
+                 0,
+                 ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
+                 "\"answer\",\"schema\":{\"type\":\"object\",\"properties\":{\"n\":{\"type\":"
+                 "\"integer\"}},\"required\":[\"n\"],\"additionalProperties\":false},\"strict\":"
+                 "true}}}"},
+        };
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(wishes); i++)
+                expect_rest(&wishes[i]);
+}
+
+Test(llm_openai, a_talk_with_tools)
+{
+        aip_value *calls = value_of("[{\"id\":\"a\",\"name\":\"f\",\"arguments\":{\"n\":1}},"
+                                    "{\"id\":\"b\",\"name\":\"g\",\"arguments_text\":\"{\\\"n\","
+                                    "\"arguments_error\":\"x\"},"
+                                    "{\"id\":\"c\",\"name\":\"h\"}]");
+        const struct aip_llm_message talk[] = {
+                {.role = AIP_LLM_USER, .content = AIP_STR("hi")},
+                {.role = AIP_LLM_ASSISTANT, .tool_calls = calls},
+                {.role = AIP_LLM_TOOL, .content = AIP_STR("1"), .tool_call_id = AIP_STR("a")},
+                {.role = AIP_LLM_TOOL,
+                 .content = AIP_STR("no JSON"),
+                 .tool_call_id = AIP_STR("b"),
+                 .is_error = 1},
+                {.role = AIP_LLM_USER, .content = AIP_STR("go on")},
+                {.role = AIP_LLM_ASSISTANT, .content = AIP_STR("so"), .tool_calls = calls},
+        };
+        aip_error *err = NULL;
+        char *body = llm_body_of(&aip_openai_protocol, "model", talk, AIP_ARRAY_SIZE(talk), &err);
+        cr_assert_not_null(body, "%s", aip_error_message(err));
+        cr_expect_str_eq(strstr(body, "\"messages\""),
+                         "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},{\"role\":"
+                         "\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"a\",\"type\":"
+                         "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"n\\\":1}"
+                         "\"}},{\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":\"g\","
+                         "\"arguments\":\"{\\\"n\"}},{\"id\":\"c\",\"type\":\"function\","
+                         "\"function\":{\"name\":\"h\",\"arguments\":\"{}\"}}]},{\"role\":\"tool\","
+                         "\"content\":\"1\",\"tool_call_id\":\"a\"},{\"role\":\"tool\",\"content\":"
+                         "\"no JSON\",\"tool_call_id\":\"b\"},{\"role\":\"user\",\"content\":\"go "
+                         "on\"},{\"role\":\"assistant\",\"content\":\"so\",\"tool_calls\":[{\"id\":"
+                         "\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
+                         "\"{\\\"n\\\":1}\"}},{\"id\":\"b\",\"type\":\"function\",\"function\":{"
+                         "\"name\":\"g\",\"arguments\":\"{\\\"n\"}},{\"id\":\"c\",\"type\":"
+                         "\"function\",\"function\":{\"name\":\"h\",\"arguments\":\"{}\"}}]}]}");
+        free(body);
+        aip_value_unref(calls);
+}
+
+Test(llm_openai, tools_that_are_none)
+{
+        static const struct aip_llm_message talk[] = {{.role = AIP_LLM_USER, .content = {"hi", 2}}};
+        static const char *const wrong[] = {"{}", "[7]", "[{}]", "[{\"name\":7}]"};
+        aip_llm_config *config = llm_config_of("x", "model");
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(wrong); i++) {
+                aip_value *tools = value_of(wrong[i]);
+                struct aip_buf body = AIP_BUF_INIT(1 << 16);
+                struct aip_llm_call call = {
+                        .config = config, .messages = talk, .n_messages = 1, .tools = tools};
+                aip_error *err = NULL;
+                cr_expect_lt(aip_openai_protocol.append_body(&body, &call, 0, &err), 0, "%s",
+                             wrong[i]);
+                cr_expect_str_eq(aip_error_kind(err), AIP_LLM_CALLER_INVALID_REQUEST);
+                aip_error_free(err);
+                aip_buf_deinit(&body);
+                aip_value_unref(tools);
+        }
+        aip_llm_config_unref(config);
 }

@@ -239,3 +239,68 @@ Test(llm_retry_options, nonsense_is_refused)
         simulated.ops->free(simulated.self);
         sim_stop();
 }
+
+Test(llm_retry, a_stream_that_breaks_begins_again_and_says_so)
+{
+        struct sim_call c;
+        sim_call_init(&c, "tokens=2,failures=2,fail=provider_unreachable,after=2", "Hello");
+        sim_call_hear(&c);
+        sim_call_run(&c, llm);
+        cr_assert_null(c.call.op.err);
+        cr_expect_eq(c.call.ret_tries, 3);
+        const char *last = strrchr(c.told.p, 'X');
+        cr_assert_not_null(last);
+        cr_expect_neq(strchr(c.told.p, 'X'), last, "%s", c.told.p);
+        cr_expect_eq(strncmp(last + 1, "[simulated] |", 13), 0, "%s", c.told.p);
+        sim_call_deinit(&c);
+}
+
+Test(llm_retry, a_stream_that_fails_before_its_first_delta_begins_again_silently)
+{
+        struct sim_call c;
+        sim_call_init(&c, "tokens=2,failures=2", "Hello");
+        sim_call_hear(&c);
+        sim_call_run(&c, llm);
+        cr_assert_null(c.call.op.err);
+        cr_expect_null(strchr(c.told.p, 'X'), "%s", c.told.p);
+        sim_call_deinit(&c);
+}
+
+static int n_heard;
+
+static void cancel_at_restart(struct aip_llm_call *call, const struct aip_llm_delta *delta)
+{
+        n_heard++;
+        if (delta->kind == AIP_LLM_DELTA_RESTART)
+                llm.ops->cancel(llm.self, call);
+}
+
+Test(llm_retry, a_restart_may_be_the_moment_to_cancel)
+{
+        struct sim_call c;
+        sim_call_init(&c, "tokens=2,failures=2,fail=provider_unreachable,after=2", "Hello");
+        c.call.on_delta = cancel_at_restart;
+        sim_call_run(&c, llm);
+        sim_call_expect_kind(&c, AIP_LLM_INTERNAL_CANCELLED);
+        cr_expect_eq(n_heard, 3);
+        sim_call_deinit(&c);
+}
+
+Test(llm_retry, all_of_a_call_is_handed_on)
+{
+        struct sim_call c;
+        aip_value *tools = NULL;
+        cr_assert_eq(aip_value_parse(AIP_STR("[{\"name\":\"a\"},{\"name\":\"b\"}]"), &tools, NULL),
+                     0);
+        sim_call_init(&c, "failures=1", "Hello");
+        c.call.tools = tools;
+        c.call.tool_choice = AIP_LLM_TOOLS_NAMED;
+        c.call.tool_choice_name = AIP_STR("b");
+        sim_call_run(&c, llm);
+        cr_assert_null(c.call.op.err);
+        const aip_value *called = aip_value_at(c.call.ret_answer.tool_calls, 0);
+        cr_expect(
+                aip_str_eq(aip_value_as_string(aip_value_get_cstr(called, "name")), AIP_STR("b")));
+        sim_call_deinit(&c);
+        aip_value_unref(tools);
+}

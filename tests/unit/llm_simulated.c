@@ -230,3 +230,156 @@ Test(llm_simulated, a_hundred_thousand_in_flight)
         aip_llm_config_unref(config);
         free(calls);
 }
+
+/* ---- streaming and tools ---- */
+
+static aip_value *value_of(const char *json)
+{
+        aip_value *value = NULL;
+        aip_error *err = NULL;
+        aip_value_parse(aip_str_of(json), &value, &err);
+        cr_assert_null(err, "%s: %s", json, aip_error_message(err));
+        return value;
+}
+
+Test(llm_simulated, a_stream_tells_the_answer_word_by_word)
+{
+        struct sim_call c;
+        int64_t start_ms = aip_now_ms(loop);
+        sim_call_init(&c, "echo,pace=20", "Hello you");
+        sim_call_hear(&c);
+        sim_call_run(&c, llm);
+        cr_assert_null(c.call.op.err);
+        cr_expect_str_eq(c.call.ret_answer.content,
+                         "[simulated] system: Be brief.\nuser: Hello you");
+        cr_expect_str_eq(c.told.p, "[simulated] |system: |Be |brief.\n|user: |Hello |you|");
+        cr_expect_eq(c.done_ms - start_ms, 7 * 20);
+        sim_call_deinit(&c);
+}
+
+Test(llm_simulated, a_stream_without_a_pace_comes_in_one_turn)
+{
+        struct sim_call c;
+        int64_t start_ms = aip_now_ms(loop);
+        sim_call_init(&c, "tokens=3,latency=50", "x");
+        sim_call_hear(&c);
+        sim_call_run(&c, llm);
+        cr_assert_null(c.call.op.err);
+        cr_expect_eq(c.done_ms - start_ms, 50);
+        sim_call_deinit(&c);
+}
+
+Test(llm_simulated, a_stream_can_fail_midway_be_late_and_be_cancelled)
+{
+        struct sim_call c;
+        sim_call_init(&c, "tokens=9,pace=10,fail=provider_unreachable,after=3", "x");
+        sim_call_hear(&c);
+        sim_call_run(&c, llm);
+        sim_call_expect_kind(&c, AIP_LLM_PROVIDER_UNREACHABLE);
+        cr_expect_eq(strlen(c.told.p) - strlen(strrchr(c.told.p, '|')) + 1, c.told.n);
+        sim_call_deinit(&c);
+
+        sim_call_init(&c, "tokens=9,pace=10", "x");
+        sim_call_hear(&c);
+        c.call.op.deadline_ms = aip_now_ms(loop) + 35;
+        sim_call_run(&c, llm);
+        sim_call_expect_kind(&c, AIP_LLM_PROVIDER_TIMEOUT);
+        sim_call_deinit(&c);
+
+        sim_call_init(&c, "tokens=9,pace=10", "x");
+        sim_call_hear(&c);
+        c.cancel_from_delta = llm;
+        sim_call_run(&c, llm);
+        sim_call_expect_kind(&c, AIP_LLM_INTERNAL_CANCELLED);
+        cr_expect_str_eq(c.told.p, "[simulated] |");
+        sim_call_deinit(&c);
+
+        sim_call_init(&c, "tokens=9,pace=10", "x");
+        sim_call_hear(&c);
+        sim_call_begin(&c, llm);
+        aip_sim_loop_step(sim);
+        llm.ops->cancel(llm.self, &c.call);
+        llm.ops->cancel(llm.self, &c.call);
+        sim_run();
+        cr_expect_eq(c.n_done, 1);
+        sim_call_expect_kind(&c, AIP_LLM_INTERNAL_CANCELLED);
+        sim_call_deinit(&c);
+}
+
+#define TOOLS                                                                                      \
+        "[{\"name\":\"weather\",\"parameters\":{\"type\":\"object\",\"properties\":{"              \
+        "\"city\":{\"type\":\"string\"},\"days\":{\"type\":\"integer\",\"minimum\":2},"            \
+        "\"unit\":{\"enum\":[\"C\",\"F\"]}},\"required\":[\"days\",\"unit\"]}},"                   \
+        "{\"name\":\"time\"}]"
+
+static void expect_calls(const char *model, const char *prompt, enum aip_llm_tool_choice choice,
+                         const char *told)
+{
+        struct sim_call c;
+        aip_value *tools = value_of(TOOLS);
+        sim_call_init(&c, model, prompt);
+        c.call.tools = tools;
+        c.call.tool_choice = choice;
+        c.call.tool_choice_name = AIP_STR("time");
+        sim_call_hear(&c);
+        sim_call_run(&c, llm);
+        cr_assert_null(c.call.op.err);
+        cr_expect_str_eq(c.told.p, told, "%s", c.told.p);
+        cr_expect_eq(c.call.ret_answer.finish_reason, c.call.ret_answer.tool_calls
+                                                              ? AIP_LLM_FINISH_TOOL_CALLS
+                                                              : AIP_LLM_FINISH_STOP);
+        aip_value_unref(tools);
+        sim_call_deinit(&c);
+}
+
+Test(llm_simulated, tools)
+{
+        expect_calls("call", "x", AIP_LLM_TOOLS_AUTO, "[weather {\"days\":2,\"unit\":\"C\"}]");
+        expect_calls("call=time+weather", "with {\"n\": 7} please", AIP_LLM_TOOLS_AUTO,
+                     "[weather {\"n\":7}][time {\"n\":7}]");
+        expect_calls("any", "x", AIP_LLM_TOOLS_NAMED, "[time {}]");
+        expect_calls("tokens=1,call", "x", AIP_LLM_TOOLS_NONE, "[simulated] |urna|");
+}
+
+Test(llm_simulated, tools_are_called_once_after_each_word_of_the_user)
+{
+        aip_value *tools = value_of(TOOLS);
+        aip_value *calls = value_of("[{\"id\":\"a\",\"name\":\"time\",\"arguments\":{}}]");
+        struct aip_llm_message talk[] = {
+                {.role = AIP_LLM_USER, .content = AIP_STR("When?")},
+                {.role = AIP_LLM_ASSISTANT, .tool_calls = calls},
+                {.role = AIP_LLM_TOOL, .content = AIP_STR("7"), .tool_call_id = AIP_STR("a")},
+        };
+        static const char *const models[] = {"call=time", "call=time,rounds=2"};
+        for (size_t i = 0; i < 2; i++) {
+                struct sim_call c;
+                sim_call_init(&c, models[i], "");
+                c.call.tools = tools;
+                c.call.messages = talk;
+                c.call.n_messages = AIP_ARRAY_SIZE(talk);
+                sim_call_run(&c, llm);
+                cr_assert_null(c.call.op.err);
+                cr_expect_eq(aip_value_size(c.call.ret_answer.tool_calls), i);
+                sim_call_deinit(&c);
+        }
+        aip_value_unref(tools);
+        aip_value_unref(calls);
+}
+
+Test(llm_simulated, structured_output_fits_its_schema)
+{
+        struct sim_call c;
+        aip_value *schema = value_of(
+                "{\"type\":\"object\",\"properties\":{\"tags\":{\"type\":\"array\",\"items\":"
+                "{\"$ref\":\"#/$defs/tag\"}},\"ok\":{\"type\":[\"boolean\",\"null\"]},"
+                "\"self\":{\"$ref\":\"#\"}},\"required\":[\"tags\",\"ok\"],"
+                "\"$defs\":{\"tag\":{\"anyOf\":[{\"type\":\"string\"}]}}}");
+        sim_call_init(&c, "simulated", "x");
+        c.call.output_schema = schema;
+        sim_call_run(&c, llm);
+        cr_assert_null(c.call.op.err);
+        cr_expect_str_eq(c.call.ret_answer.content,
+                         "{\"tags\":[\"[simulated] text\"],\"ok\":true}");
+        aip_value_unref(schema);
+        sim_call_deinit(&c);
+}

@@ -4,19 +4,20 @@
  * words. It must never pass for a model: every answer begins with LABEL.
  *
  *     complete ──► [timer of the call, when a latency is asked for] ──► respond ──► done
+ *                                                                         │ on_delta
+ *                                                                         └──► [play] ──► done
  *
- * A waiting call costs no memory beyond its own, so that 100,000 may wait.
+ * A waiting call costs no memory beyond its own, so that 100,000 may wait; one that streams has a
+ * small block from its first delta on.
  */
 #include "hash_map.h"
 #include "llm/provider_error.h"
+#include "llm/simulated_answer.h"
 #include "macros.h"
 #include "mem.h"
 #include <aiplat/adapters.h>
 
-#define NAME             "simulated"
-#define LABEL            "[simulated] "
-#define ANSWER_MAX_BYTES ((size_t)256 * 1024 * 1024)
-#define QUOTE_BYTES      60
+#define NAME AIP_SIMULATED_NAME
 /* Jobs whose failures are counted: this many to twice as many of the latest are remembered. */
 #define COUNTED_JOBS_MAX 65536
 
@@ -24,77 +25,6 @@ struct simulated_llm {
         struct aip_loop loop;
         struct aip_hash_map counts, older_counts; /* job id → calls so far, as a pointer's value */
 };
-
-/* What the model name asks for. */
-struct plan {
-        int echo;
-        int64_t latency_ms, retry_after_ms;
-        int64_t tokens;        /* -1: as it comes */
-        int64_t failures;      /* -1: all calls, if any */
-        const char *fail_kind; /* NULL: no failure */
-};
-
-/* ---- words of the model name ---- */
-
-static int64_t read_number(struct aip_str text, int64_t fallback)
-{
-        int64_t n = 0;
-        if (text.n == 0 || text.n > 12)
-                return fallback;
-        for (size_t i = 0; i < text.n; i++) {
-                if (text.p[i] < '0' || text.p[i] > '9')
-                        return fallback;
-                n = n * 10 + (text.p[i] - '0');
-        }
-        return n;
-}
-
-/* "name=value": whether the word is `name`, and its value. */
-static int is_word(struct aip_str word, const char *name, struct aip_str *ret_value)
-{
-        size_t n = strlen(name);
-        if (word.n <= n || memcmp(word.p, name, n) != 0 || word.p[n] != '=')
-                return 0;
-        *ret_value = aip_str_make(word.p + n + 1, word.n - n - 1);
-        return 1;
-}
-
-static void read_word(struct aip_str word, struct plan *plan)
-{
-        struct aip_str value;
-        if (aip_str_eq(word, AIP_STR("echo")))
-                plan->echo = 1;
-        else if (is_word(word, "latency", &value))
-                plan->latency_ms = read_number(value, plan->latency_ms);
-        else if (is_word(word, "tokens", &value))
-                plan->tokens = read_number(value, plan->tokens);
-        else if (is_word(word, "failures", &value))
-                plan->failures = read_number(value, plan->failures);
-        else if (is_word(word, "retry-after", &value))
-                plan->retry_after_ms = read_number(value, plan->retry_after_ms);
-        else if (is_word(word, "fail", &value) && aip_llm_kind_find(value))
-                plan->fail_kind = aip_llm_kind_find(value);
-}
-
-static struct plan read_plan(struct aip_str model_name)
-{
-        struct plan plan = {.tokens = -1, .failures = -1};
-        while (model_name.n > 0) {
-                const char *comma = memchr(model_name.p, ',', model_name.n);
-                size_t n = comma ? (size_t)(comma - model_name.p) : model_name.n;
-                size_t used = comma ? n + 1 : n;
-                read_word(aip_str_make(model_name.p, n), &plan);
-                model_name = aip_str_make(model_name.p + used, model_name.n - used);
-        }
-        if (plan.failures > 0 && !plan.fail_kind)
-                plan.fail_kind = AIP_LLM_PROVIDER_OVERLOADED;
-        return plan;
-}
-
-static struct plan plan_of(const struct aip_llm_call *call)
-{
-        return read_plan(aip_llm_config_fields(call->config)->model_name);
-}
 
 /* ---- failures ---- */
 
@@ -117,14 +47,14 @@ static int64_t count_call(struct simulated_llm *llm, const struct aip_id *job_id
 }
 
 static int must_fail(struct simulated_llm *llm, const struct aip_llm_call *call,
-                     const struct plan *plan)
+                     const struct aip_simulated_plan *plan)
 {
         if (!plan->fail_kind)
                 return 0;
         return plan->failures < 0 || count_call(llm, call->job_id) < plan->failures;
 }
 
-static aip_error *planned_failure(const struct plan *plan)
+static aip_error *planned_failure(const struct aip_simulated_plan *plan)
 {
         aip_error *err = NULL;
         aip_llm_error_set(&err, plan->fail_kind, NAME ": told to fail with %s", plan->fail_kind);
@@ -132,189 +62,203 @@ static aip_error *planned_failure(const struct plan *plan)
         return err;
 }
 
-/* ---- answers ---- */
+/* ---- streaming ---- */
 
-/* FNV-1a: the same in every process, unlike the kernel's keyed hash. */
-static uint64_t hash(uint64_t h, struct aip_str text)
-{
-        for (size_t i = 0; i < text.n; i++)
-                h = (h ^ (unsigned char)text.p[i]) * 0x100000001b3;
-        return h;
-}
+/* An answer that is being told in pieces. In call->op.impl from its first piece on. */
+struct play {
+        struct simulated_llm *llm;
+        struct aip_llm_call *call;
+        struct aip_simulated_plan plan;
+        struct aip_llm_answer answer;
+        aip_error *failure; /* how it is to end, or NULL */
+        int64_t n_deltas;
+        size_t at;     /* bytes of the text that were told */
+        size_t n_told; /* tool calls that were told */
+        int64_t end_ms;
+        int is_telling, is_cancelled;
+};
 
-static uint64_t hash_messages(const struct aip_llm_call *call)
+/* `err` is consumed always; the play is gone. Without one the answer is the call's. */
+static void end_play(struct play *play, aip_error *err)
 {
-        uint64_t h = 0xcbf29ce484222325;
-        for (size_t i = 0; i < call->n_messages; i++) {
-                char role = (char)call->messages[i].role;
-                h = hash(hash(h, aip_str_make(&role, 1)), call->messages[i].content);
-        }
-        return h;
-}
-
-static const char *pick(const char *const *lines, size_t n, uint64_t *h)
-{
-        *h = (*h ^ (*h >> 29)) * 0xbf58476d1ce4e5b9;
-        return lines[(*h >> 32) % n];
-}
-
-static int append_haiku(struct aip_buf *out, uint64_t h)
-{
-        static const char *const first[] = {
-                "Quiet cursor blinks",   "A prompt drifts in late",  "Keys rest in moonlight",
-                "Rain on the server",    "One small question waits", "Morning in the logs",
-                "The queue hums softly", "Snow on the console",
-        };
-        static const char *const second[] = {
-                "no model was asked today",        "words made up from a table",
-                "a stand-in bows and answers",     "loops unwind into silence",
-                "bytes settle like autumn leaves", "the build turns green, then quiet",
-                "somewhere a compiler sighs",      "the stack remembers its steps",
-        };
-        static const char *const third[] = {
-                "the real one sleeps on", "all the same, hello",   "tests pass in the dark",
-                "a key opens more",       "tomorrow, new prompts", "the cursor blinks on",
-                "return zero, rest",      "spring merges to main",
-        };
-        const char *a = pick(first, AIP_ARRAY_SIZE(first), &h);
-        const char *b = pick(second, AIP_ARRAY_SIZE(second), &h);
-        return aip_buf_printf(out, "%s —\n%s,\n%s.", a, b, pick(third, AIP_ARRAY_SIZE(third), &h));
-}
-
-static struct aip_str last_user_message(const struct aip_llm_call *call)
-{
-        struct aip_str found = {NULL, 0};
-        for (size_t i = 0; i < call->n_messages; i++) {
-                if (call->messages[i].role == AIP_LLM_USER)
-                        found = call->messages[i].content;
-        }
-        return found;
-}
-
-static int append_poem(struct aip_buf *out, const struct aip_llm_call *call)
-{
-        struct aip_str prompt = last_user_message(call);
-        int r = append_haiku(out, hash_messages(call));
-        if (r == 0)
-                r = aip_buf_append_cstr(out, "\n\n(in place of an answer to: ");
-        if (r == 0)
-                r = aip_llm_append_foreign(out, prompt, QUOTE_BYTES, (struct aip_str){NULL, 0});
-        return r < 0 ? r : aip_buf_append_char(out, ')');
-}
-
-static int append_words(struct aip_buf *out, int64_t n, uint64_t h)
-{
-        static const char *const words[] = {"lorem", "ipsum",  "dolor", "sit",  "amet", "sed",
-                                            "magna", "aliqua", "quis",  "nisi", "urna", "vita"};
-        int r = 0;
-        for (int64_t i = 0; r == 0 && i < n; i++)
-                r = aip_buf_printf(out, i ? " %s" : "%s", pick(words, AIP_ARRAY_SIZE(words), &h));
-        return r;
-}
-
-static int append_echo(struct aip_buf *out, const struct aip_llm_call *call)
-{
-        static const char *const labels[] = {"system: ", "user: ", "assistant: ", "tool: "};
-        int r = 0;
-        for (size_t i = 0; r == 0 && i < call->n_messages; i++) {
-                if (i > 0)
-                        r = aip_buf_append_char(out, '\n');
-                if (r == 0)
-                        r = aip_buf_append_cstr(out, labels[call->messages[i].role]);
-                if (r == 0)
-                        r = aip_buf_append(out, call->messages[i].content);
-        }
-        return r;
-}
-
-static int64_t tokens_of_bytes(size_t n)
-{
-        return (int64_t)((n + 3) / 4);
-}
-
-static int64_t input_tokens(const struct aip_llm_call *call)
-{
-        size_t bytes = 0;
-        for (size_t i = 0; i < call->n_messages; i++)
-                bytes += call->messages[i].content.n;
-        return tokens_of_bytes(bytes);
-}
-
-/* Writes the text; a token asked for by "tokens=n" is a word. */
-static int append_text(struct aip_buf *out, const struct aip_llm_call *call,
-                       const struct plan *plan, struct aip_llm_answer *answer)
-{
-        int64_t max_tokens = aip_llm_config_fields(call->config)->max_tokens;
-        int r = aip_buf_append_cstr(out, LABEL);
-        if (r < 0)
-                return r;
-        if (plan->echo)
-                r = append_echo(out, call);
-        else if (plan->tokens >= 0)
-                r = append_words(out, AIP_MIN(plan->tokens, max_tokens), hash_messages(call));
+        struct aip_llm_call *call = play->call;
+        struct aip_loop loop = play->llm->loop;
+        aip_timer_clear(loop, &call->timer);
+        call->impl = NULL;
+        call->op.impl = NULL;
+        call->ret_tries = 1;
+        if (err)
+                aip_llm_answer_deinit(&play->answer);
         else
-                r = append_poem(out, call);
-        answer->finish_reason =
-                plan->tokens > max_tokens ? AIP_LLM_FINISH_LENGTH : AIP_LLM_FINISH_STOP;
-        answer->output_tokens =
-                plan->tokens >= 0 ? AIP_MIN(plan->tokens, max_tokens) : tokens_of_bytes(out->n);
-        return r;
+                call->ret_answer = play->answer;
+        aip_error_free(play->failure);
+        aip_free(play);
+        aip_op_finish(loop, &call->op, err);
 }
 
-static int make_answer(const struct aip_llm_call *call, const struct plan *plan,
-                       struct aip_llm_answer *ret_answer)
+static void tell(struct play *play, struct aip_llm_delta delta)
 {
-        _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(ANSWER_MAX_BYTES);
-        _cleanup_(aip_buf_deinit) struct aip_buf id = AIP_BUF_INIT(64);
-        struct aip_llm_answer answer = {.provider = NAME, .input_tokens = input_tokens(call)};
-        int r = append_text(&text, call, plan, &answer);
-        if (r == 0)
-                r = aip_buf_printf(&id, "sim-%016llx", (unsigned long long)hash_messages(call));
+        play->n_deltas++;
+        play->is_telling = 1;
+        play->call->on_delta(play->call, &delta);
+        play->is_telling = 0;
+}
+
+/* A word with the blanks behind it. */
+static void tell_word(struct play *play)
+{
+        const char *text = play->answer.content + play->at;
+        size_t left = play->answer.content_bytes - play->at, n = 0;
+        while (n < left && text[n] != ' ' && text[n] != '\n')
+                n++;
+        while (n < left && (text[n] == ' ' || text[n] == '\n'))
+                n++;
+        play->at += n;
+        tell(play,
+             (struct aip_llm_delta){.kind = AIP_LLM_DELTA_TEXT, .text = aip_str_make(text, n)});
+}
+
+static int tell_tool_call(struct play *play)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(SIZE_MAX / 4);
+        int32_t index = (int32_t)play->n_told;
+        const aip_value *call = aip_value_at(play->answer.tool_calls, play->n_told++);
+        int r = aip_value_print(aip_value_get_cstr(call, "arguments"), &text, NULL);
         if (r < 0)
                 return r;
-        answer.content_bytes = text.n;
-        answer.content = aip_buf_take(&text);
-        answer.response_id = aip_buf_take(&id);
-        answer.model_name = aip_str_dup(aip_llm_config_fields(call->config)->model_name);
-        if (!answer.content || !answer.response_id || !answer.model_name) {
-                aip_llm_answer_deinit(&answer);
+        tell(play, (struct aip_llm_delta){
+                           .kind = AIP_LLM_DELTA_TOOL_CALL_BEGIN,
+                           .index = index,
+                           .tool_call_id = aip_value_as_string(aip_value_get_cstr(call, "id")),
+                           .tool_name = aip_value_as_string(aip_value_get_cstr(call, "name"))});
+        if (!play->is_cancelled)
+                tell(play, (struct aip_llm_delta){.kind = AIP_LLM_DELTA_TOOL_CALL_ARGUMENTS,
+                                                  .index = index,
+                                                  .text = aip_buf_str(&text)});
+        return 0;
+}
+
+static int has_more(const struct play *play)
+{
+        if (play->failure && play->n_deltas >= play->plan.deltas_before_failure)
+                return 0;
+        return play->at < play->answer.content_bytes ||
+               play->n_told < aip_value_size(play->answer.tool_calls);
+}
+
+static aip_error *cancelled_error(void)
+{
+        aip_error *err = NULL;
+        aip_llm_error_set(&err, AIP_LLM_INTERNAL_CANCELLED, NAME ": the call was cancelled");
+        return err;
+}
+
+static aip_error *late_error(const struct simulated_llm *llm, const struct aip_llm_call *call)
+{
+        aip_error *err = NULL;
+        int64_t deadline_ms = call->op.deadline_ms;
+        aip_llm_error_set(&err, AIP_LLM_PROVIDER_TIMEOUT, NAME ": no answer in time");
+        if (deadline_ms && aip_now_ms(llm->loop) >= deadline_ms)
+                aip_error_set_retryable(err, 0, 0);
+        return err;
+}
+
+static int tell_next(struct play *play)
+{
+        if (play->at == play->answer.content_bytes)
+                return tell_tool_call(play);
+        tell_word(play);
+        return 0;
+}
+
+static void play_on(struct aip_timer *timer)
+{
+        struct aip_llm_call *call = AIP_CONTAINER_OF(timer, struct aip_llm_call, timer);
+        struct play *play = call->op.impl;
+        aip_error *err = NULL;
+        int r = 0;
+        do {
+                if (has_more(play))
+                        r = tell_next(play);
+        } while (r == 0 && !play->is_cancelled && play->plan.pace_ms == 0 && has_more(play));
+        if (r < 0)
+                aip_error_set_nomem(&err);
+        if (play->is_cancelled)
+                end_play(play, cancelled_error());
+        else if (r < 0 || !has_more(play))
+                end_play(play, err ? err : AIP_TAKE(play->failure));
+        else if (aip_now_ms(play->llm->loop) + play->plan.pace_ms >= play->end_ms)
+                end_play(play, late_error(play->llm, call));
+        else
+                aip_timer_set(play->llm->loop, timer, play->plan.pace_ms);
+}
+
+/* Never from within `complete`: the first piece comes by the timer too. `failure` is consumed
+ * always. */
+static int begin_play(struct simulated_llm *llm, struct aip_llm_call *call,
+                      const struct aip_simulated_plan *plan, struct aip_llm_answer *answer,
+                      aip_error *failure, int64_t left_ms)
+{
+        struct play *play = aip_calloc(1, sizeof(*play));
+        if (!play) {
+                aip_error_free(failure);
                 return AIP_ENOMEM;
         }
-        *ret_answer = answer;
+        *play = (struct play){.llm = llm,
+                              .call = call,
+                              .plan = *plan,
+                              .answer = *answer,
+                              .failure = failure,
+                              .end_ms = aip_now_ms(llm->loop) + left_ms};
+        call->impl = llm;
+        call->op.impl = play;
+        call->timer = (struct aip_timer){.fire = play_on};
+        aip_timer_set(llm->loop, &call->timer, plan->pace_ms);
         return 0;
 }
 
 /* ---- the port ---- */
 
-static void respond(struct simulated_llm *llm, struct aip_llm_call *call)
+static void finish(struct simulated_llm *llm, struct aip_llm_call *call, aip_error *err)
 {
-        struct plan plan = plan_of(call);
-        aip_error *err = NULL;
         call->impl = NULL;
         call->ret_tries = 1;
-        if (must_fail(llm, call, &plan)) {
-                err = planned_failure(&plan);
-        } else {
-                int r = make_answer(call, &plan, &call->ret_answer);
-                if (r == AIP_ELIMIT)
-                        aip_llm_error_set(&err, AIP_LLM_CALLER_TOO_LARGE,
-                                          NAME ": the answer would be too large");
-                else if (r < 0)
-                        aip_error_set_nomem(&err);
-        }
         aip_op_finish(llm->loop, &call->op, err);
 }
 
-static void time_out(struct simulated_llm *llm, struct aip_llm_call *call)
+static void answer(struct simulated_llm *llm, struct aip_llm_call *call,
+                   const struct aip_simulated_plan *plan, aip_error *failure, int64_t left_ms)
 {
+        struct aip_llm_answer made = {0};
         aip_error *err = NULL;
-        int64_t deadline_ms = call->op.deadline_ms;
-        call->impl = NULL;
-        call->ret_tries = 1;
-        aip_llm_error_set(&err, AIP_LLM_PROVIDER_TIMEOUT, NAME ": no answer in time");
-        if (deadline_ms && aip_now_ms(llm->loop) >= deadline_ms)
-                aip_error_set_retryable(err, 0, 0);
-        aip_op_finish(llm->loop, &call->op, err);
+        int r = aip_simulated_answer(call, plan, &made);
+        if (r == 0 && call->on_delta) {
+                r = begin_play(llm, call, plan, &made, AIP_TAKE(failure), left_ms);
+                if (r == 0)
+                        return;
+                aip_llm_answer_deinit(&made);
+        }
+        aip_error_free(failure);
+        if (r == AIP_ELIMIT)
+                aip_llm_error_set(&err, AIP_LLM_CALLER_TOO_LARGE,
+                                  NAME ": the answer would be too large");
+        else if (r < 0)
+                aip_error_set_nomem(&err);
+        else
+                call->ret_answer = made;
+        finish(llm, call, err);
+}
+
+/* left_ms: of the time for it. */
+static void respond(struct simulated_llm *llm, struct aip_llm_call *call, int64_t left_ms)
+{
+        struct aip_simulated_plan plan = aip_simulated_plan_of(call);
+        aip_error *failure = must_fail(llm, call, &plan) ? planned_failure(&plan) : NULL;
+        int is_midway = call->on_delta && plan.deltas_before_failure > 0;
+        if (failure && !is_midway)
+                finish(llm, call, failure);
+        else
+                answer(llm, call, &plan, failure, left_ms);
 }
 
 /* How long the call may take: the configuration's time limit or what is left until its deadline. */
@@ -330,24 +274,29 @@ static int64_t time_left_ms(const struct simulated_llm *llm, const struct aip_ll
 static void latency_passed(struct aip_timer *timer)
 {
         struct aip_llm_call *call = AIP_CONTAINER_OF(timer, struct aip_llm_call, timer);
-        respond(call->impl, call);
+        struct simulated_llm *llm = call->impl;
+        int64_t timeout_ms = aip_llm_config_fields(call->config)->timeout_ms;
+        int64_t waited_ms = aip_simulated_plan_of(call).latency_ms;
+        respond(llm, call, AIP_MIN(time_left_ms(llm, call), timeout_ms - waited_ms));
 }
 
 static void limit_passed(struct aip_timer *timer)
 {
         struct aip_llm_call *call = AIP_CONTAINER_OF(timer, struct aip_llm_call, timer);
-        time_out(call->impl, call);
+        finish(call->impl, call, late_error(call->impl, call));
 }
 
 static void complete(void *self, struct aip_llm_call *call)
 {
         struct simulated_llm *llm = self;
-        int64_t latency_ms = plan_of(call).latency_ms, left_ms = time_left_ms(llm, call);
+        int64_t latency_ms = aip_simulated_plan_of(call).latency_ms,
+                left_ms = time_left_ms(llm, call);
         int is_late = left_ms <= latency_ms && (latency_ms > 0 || left_ms == 0);
         call->impl = llm;
+        call->op.impl = NULL;
         call->ret_tries = 0;
         if (latency_ms == 0 && !is_late) {
-                respond(llm, call);
+                respond(llm, call, left_ms);
                 return;
         }
         call->timer = (struct aip_timer){.fire = is_late ? limit_passed : latency_passed};
@@ -357,14 +306,19 @@ static void complete(void *self, struct aip_llm_call *call)
 static void cancel(void *self, struct aip_llm_call *call)
 {
         struct simulated_llm *llm = self;
-        aip_error *err = NULL;
-        if (!call->impl)
+        struct play *play = call->impl ? call->op.impl : NULL;
+        if (!call->impl || (play && play->is_cancelled))
                 return;
-        call->impl = NULL;
+        if (play && play->is_telling) {
+                play->is_cancelled = 1; /* the teller ends it */
+                return;
+        }
+        if (play) {
+                end_play(play, cancelled_error());
+                return;
+        }
         aip_timer_clear(llm->loop, &call->timer);
-        call->ret_tries = 1;
-        aip_llm_error_set(&err, AIP_LLM_INTERNAL_CANCELLED, NAME ": the call was cancelled");
-        aip_op_finish(llm->loop, &call->op, err);
+        finish(llm, call, cancelled_error());
 }
 
 static void free_llm(void *self)
