@@ -33,7 +33,11 @@ A rule is an object; every member may be left out:
                       it stands), text (the answer), echo, empty, no_choices, no_usage, malformed,
                       html, finish (stop | length | content_filter | tool_calls), tokens (completion
                       tokens), drip_ms (a pause between pieces of the body), hang, disconnect
-                      ("before" | "mid"), stream_error (an error inside the stream)
+                      ("before" | "mid"), stream_error (an error inside the stream), stall (the
+                      stream stands still in its middle), no_end (a stream without its end mark),
+                      split (a stream in pieces of this many bytes), tool_calls (a list of {name,
+                      arguments}, arguments an object or a text), reasoning (what the model thinks
+                      aloud)
 
 The first rule that applies decides.  A prompt can carry a rule of its own, which wins over all:
 [[slow 2000]] [[error 429]] [[error 503 first 2]] [[echo]] [[empty]] [[malformed]] [[hang]]
@@ -124,12 +128,15 @@ class Call:
         if protocol == "anthropic" and "system" in body:
             by_role["system"].append(text_of(body["system"]))
         self.system = "\n".join(by_role["system"])
-        self.user = by_role["user"][-1] if by_role["user"] else ""
+        # answers of tools are turns of the user with Anthropic, and have no text
+        self.user = next((text for text in reversed(by_role["user"]) if text), "")
         self.prompt_tokens = count_tokens("".join("".join(texts) for texts in by_role.values()))
 
     def text(self, rule):
         if "text" in rule:
             return rule["text"]
+        if "tool_calls" in rule:
+            return ""
         if rule.get("empty"):
             return ""
         if rule.get("echo"):
@@ -190,6 +197,18 @@ def error_body(protocol, status, message, code=None, kind=None, request_id=""):
 # -- answers ---------------------------------------------------------------------------------
 
 
+def tool_calls(rule, number):
+    """The calls of a rule: (id, name, arguments as the model would write them)."""
+    for index, call in enumerate(rule.get("tool_calls", [])):
+        arguments = call.get("arguments", {})
+        yield (f"call_{number:08d}_{index}", call["name"],
+               arguments if isinstance(arguments, str) else json.dumps(arguments))
+
+
+def stop_of(rule):
+    return rule.get("finish", "tool_calls" if "tool_calls" in rule else "stop")
+
+
 def openai_usage(call, tokens):
     return {"prompt_tokens": call.prompt_tokens, "completion_tokens": tokens,
             "total_tokens": call.prompt_tokens + tokens,
@@ -202,7 +221,14 @@ def openai_answer(call, rule, number, text, tokens):
               "created": int(time.time()), "model": call.model, "system_fingerprint": "fp_test",
               "choices": [{"index": 0, "logprobs": None,
                            "message": {"role": "assistant", "content": text, "refusal": None},
-                           "finish_reason": rule.get("finish", "stop")}]}
+                           "finish_reason": stop_of(rule)}]}
+    message = answer["choices"][0]["message"]
+    if "reasoning" in rule:
+        message["reasoning_content"] = rule["reasoning"]
+    if "tool_calls" in rule:
+        message["tool_calls"] = [
+            {"id": made, "type": "function", "function": {"name": name, "arguments": arguments}}
+            for made, name, arguments in tool_calls(rule, number)]
     if rule.get("no_choices"):
         answer["choices"] = []
     if not rule.get("no_usage"):
@@ -213,7 +239,13 @@ def openai_answer(call, rule, number, text, tokens):
 def anthropic_answer(call, rule, number, text, tokens):
     answer = {"id": f"msg_{number:08d}", "type": "message", "role": "assistant",
               "model": call.model, "content": [{"type": "text", "text": text}] if text else [],
-              "stop_reason": ANTHROPIC_STOPS[rule.get("finish", "stop")], "stop_sequence": None}
+              "stop_reason": ANTHROPIC_STOPS[stop_of(rule)], "stop_sequence": None}
+    if "reasoning" in rule:
+        answer["content"].insert(0, {"type": "thinking", "thinking": rule["reasoning"],
+                                     "signature": "sig"})
+    for made, name, arguments in tool_calls(rule, number):
+        answer["content"].append({"type": "tool_use", "id": made, "name": name,
+                                  "input": json.loads(arguments)})
     if rule.get("no_choices"):
         answer["content"] = []
     if not rule.get("no_usage"):
@@ -225,6 +257,11 @@ def anthropic_answer(call, rule, number, text, tokens):
 def pieces(text):
     """A text cut into words with the space behind them, as a model streams it."""
     return re.findall(r"\S+\s*|\s+", text)
+
+
+def fragments(arguments):
+    """The text of arguments in pieces of five characters."""
+    return [arguments[at : at + 5] for at in range(0, len(arguments), 5)]
 
 
 def event(data, name=None):
@@ -240,34 +277,64 @@ def openai_stream(call, rule, number, text, tokens):
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return event({**base, "choices": [choice]})
     yield chunk({"role": "assistant", "content": "", "refusal": None})
+    for piece in pieces(rule.get("reasoning", "")):
+        yield chunk({"reasoning_content": piece})
     for piece in pieces(text):
         yield chunk({"content": piece})
         if rule.get("stream_error"):
             yield event(error_body("openai", 500, "The server had an error"))
             return
-    yield chunk({}, rule.get("finish", "stop"))
+    for index, (made, name, arguments) in enumerate(tool_calls(rule, number)):
+        yield chunk({"tool_calls": [{"index": index, "id": made, "type": "function",
+                                     "function": {"name": name, "arguments": ""}}]})
+        for piece in fragments(arguments):
+            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    yield chunk({}, stop_of(rule))
     options = call.body.get("stream_options")
     if isinstance(options, dict) and options.get("include_usage") and not rule.get("no_usage"):
         yield event({**base, "choices": [], "usage": openai_usage(call, tokens)})
-    yield event("[DONE]")
+    if not rule.get("no_end"):
+        yield event("[DONE]")
 
 
 def anthropic_stream(call, rule, number, text, tokens):
     def named(name, **members):
         return event({"type": name, **members}, name)
-    message = anthropic_answer(call, rule, number, "", 1)
-    yield named("message_start", message={**message, "stop_reason": None})
-    yield named("content_block_start", index=0, content_block={"type": "text", "text": ""})
-    yield named("ping")
-    for piece in pieces(text):
-        yield named("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
-        if rule.get("stream_error"):
-            yield named("error", error={"type": "overloaded_error", "message": "Overloaded"})
-            return
-    yield named("content_block_stop", index=0)
-    stop = {"stop_reason": ANTHROPIC_STOPS[rule.get("finish", "stop")], "stop_sequence": None}
+    message = {**anthropic_answer(call, rule, number, "", 1), "content": [], "stop_reason": None}
+    index = 0
+    yield named("message_start", message=message)
+    if "reasoning" in rule:
+        block = {"type": "thinking", "thinking": "", "signature": ""}
+        yield named("content_block_start", index=0, content_block=block)
+        for piece in pieces(rule["reasoning"]):
+            delta = {"type": "thinking_delta", "thinking": piece}
+            yield named("content_block_delta", index=0, delta=delta)
+        yield named("content_block_delta", index=0,
+                    delta={"type": "signature_delta", "signature": "sig"})
+        yield named("content_block_stop", index=0)
+        index = 1
+    if text or "tool_calls" not in rule:
+        yield named("content_block_start", index=index, content_block={"type": "text", "text": ""})
+        yield named("ping")
+        for piece in pieces(text):
+            delta = {"type": "text_delta", "text": piece}
+            yield named("content_block_delta", index=index, delta=delta)
+            if rule.get("stream_error"):
+                yield named("error", error={"type": "overloaded_error", "message": "Overloaded"})
+                return
+        yield named("content_block_stop", index=index)
+        index += 1
+    for index, (made, name, arguments) in enumerate(tool_calls(rule, number), index):
+        block = {"type": "tool_use", "id": made, "name": name, "input": {}}
+        yield named("content_block_start", index=index, content_block=block)
+        for piece in fragments(arguments):
+            delta = {"type": "input_json_delta", "partial_json": piece}
+            yield named("content_block_delta", index=index, delta=delta)
+        yield named("content_block_stop", index=index)
+    stop = {"stop_reason": ANTHROPIC_STOPS[stop_of(rule)], "stop_sequence": None}
     yield named("message_delta", delta=stop, usage={"output_tokens": tokens})
-    yield named("message_stop")
+    if not rule.get("no_end"):
+        yield named("message_stop")
 
 
 # -- the state -------------------------------------------------------------------------------
@@ -615,7 +682,14 @@ class Connection(asyncio.Protocol):
                 "Transfer-Encoding: chunked"]
         head += [f"{name}: {value}" for name, value in headers.items()]
         self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n")
+        events = list(events)
+        if rule.get("split"):
+            whole, size = b"".join(events), rule["split"]
+            events = [whole[at : at + size] for at in range(0, len(whole), size)]
         parts = [f"{len(data):x}\r\n".encode() + data + b"\r\n" for data in events]
+        if rule.get("stall"):
+            self.transport.write(b"".join(parts[: max(1, len(parts) // 2)]))
+            return
         self.send_parts(parts + [b"0\r\n\r\n"], rule)
 
     def send_parts(self, parts, rule):
