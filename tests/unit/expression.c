@@ -152,19 +152,16 @@ Test(expression, failures_say_why)
 {
         static const char *const cases[][3] = {
                 {".a", "[]", "list has no member \"a\""},
-                {"1 + \"a\"", "null", "int and string cannot be added"},
-                {".[]", "3", "cannot iterate over int"},
+                {"1 + \"a\"", "null", "integer and string cannot be added"},
+                {".[]", "3", "cannot iterate over integer"},
                 {"error(\"broken\")", "null", "broken"},
                 {"1 / 0", "null", "division by zero"},
-                {"{(1): 2}", "null", "int is no name of a member"},
-                {"\"x\" | tonumber", "null", NULL},
+                {"{(1): 2}", "null", "integer is no name of a member"},
         };
         for (size_t i = 0; i < AIP_ARRAY_SIZE(cases); i++) {
                 char *got = yields(cases[i][0], cases[i][1]);
 
-                if (cases[i][2] && !strstr(cases[i][2], "int"))
-                        cr_expect_str_eq(got, cases[i][2], "%s", cases[i][0]);
-                cr_expect_neq(got[0], '[', "%s", cases[i][0]);
+                cr_expect_str_eq(got, cases[i][2], "%s", cases[i][0]);
                 free(got);
         }
 }

@@ -50,6 +50,15 @@ int expr_is_true(const aip_value *value)
         return aip_value_type(value) != AIP_VALUE_NULL && aip_value_as_bool(value, 1);
 }
 
+/* The failure of an access itself, when it is optional, is dropped; what it is of was evaluated before. */
+static int forgive(struct expr_machine *m, const struct expr_node *node, int r)
+{
+        if (r != AIP_EINVAL || node->slot != EXPR_OPTIONAL)
+                return r;
+        aip_error_free(AIP_TAKE(m->err));
+        return 0;
+}
+
 static const struct expr_node *node_at(const struct expr_machine *m, uint32_t node)
 {
         return &m->expression->nodes[node];
@@ -105,9 +114,8 @@ static int use_index(struct expr_machine *m, const struct expr_node *node, const
                      const aip_value *b, struct expr_sink *out)
 {
         aip_value *value = NULL;
-        (void)node;
         int r = expr_index(m, a, b, &value);
-        return r < 0 ? r : expr_emit(m, out, value);
+        return r < 0 ? forgive(m, node, r) : expr_emit(m, out, value);
 }
 
 /* ── one operand ─────────────────────────────────────────────────────────────────────────────── */
@@ -122,13 +130,15 @@ struct stage {
         int is_out_failing; /* try, alternative: the failure is not ours to swallow */
 };
 
-static int emit_iterated(struct expr_machine *m, const aip_value *value, struct expr_sink *out)
+static int emit_iterated(struct expr_machine *m, const struct expr_node *node,
+                         const aip_value *value, struct expr_sink *out)
 {
         size_t n = aip_value_size(value);
         int is_list = aip_value_type(value) == AIP_VALUE_LIST, r = 0;
         if (!is_list && aip_value_type(value) != AIP_VALUE_OBJECT)
-                return expr_fail(m, "cannot iterate over %s",
-                                 aip_value_type_name(aip_value_type(value)));
+                return forgive(m, node,
+                               expr_fail(m, "cannot iterate over %s",
+                                         aip_value_type_name(aip_value_type(value))));
         for (size_t i = 0; r == 0 && i < n; i++) {
                 struct aip_str key;
                 const aip_value *item = is_list ? aip_value_at(value, i)
@@ -141,7 +151,7 @@ static int emit_iterated(struct expr_machine *m, const aip_value *value, struct 
 static int stage_iterate(struct expr_sink *sink, struct expr_machine *m, aip_value *value)
 {
         struct stage *s = AIP_CONTAINER_OF(sink, struct stage, sink);
-        int r = emit_iterated(m, value, s->out);
+        int r = emit_iterated(m, s->node, value, s->out);
         aip_value_unref(value);
         return r;
 }
@@ -221,13 +231,13 @@ static int stage_guarded(struct expr_sink *sink, struct expr_machine *m, aip_val
         return r;
 }
 
-/* What fails within is dropped; limits and a lack of memory are not. */
+/* try: what fails within is dropped; limits and a lack of memory are not. */
 static int eval_guarded(struct expr_machine *m, const struct expr_node *node,
                         const aip_value *input, struct expr_sink *out)
 {
         struct stage s = {{stage_guarded}, node, input, out, 0, 0};
         int r = expr_eval(m, node->a, input, &s.sink);
-        if (r == AIP_EINVAL && !s.is_out_failing) {
+        if (r == AIP_EINVAL && node->op == EXPR_TRY && !s.is_out_failing) {
                 aip_error_free(AIP_TAKE(m->err));
                 r = 0;
         }
@@ -369,8 +379,7 @@ static int eval_slice(struct expr_machine *m, const struct expr_node *node, cons
                                 aip_value *slice = NULL;
                                 r = expr_slice(m, aip_value_at(values, k), aip_value_at(from, j),
                                                aip_value_at(to, i), &slice);
-                                if (r == 0)
-                                        r = expr_emit(m, out, slice);
+                                r = r < 0 ? forgive(m, node, r) : expr_emit(m, out, slice);
                         }
         return r;
 }

@@ -114,14 +114,22 @@ FUNCTION(f_add)
         return give(m, AIP_TAKE(sum), ret);
 }
 
+/* Of a list, or the value of an object's member. */
+static const aip_value *item_of(const aip_value *input, size_t i)
+{
+        struct aip_str key;
+        return is(input, AIP_VALUE_LIST) ? aip_value_at(input, i) : aip_value_member(input, i, &key);
+}
+
 /* any, all */
 static int quantify(struct expr_machine *m, const aip_value *input, int wanted, aip_value **ret)
 {
-        int r = want(m, input, AIP_VALUE_LIST, wanted ? "any" : "all");
-        for (size_t i = 0; r == 0 && i < aip_value_size(input); i++)
-                if (expr_is_true(aip_value_at(input, i)) == wanted)
+        if (!is(input, AIP_VALUE_LIST) && !is(input, AIP_VALUE_OBJECT))
+                return expr_fail(m, "cannot iterate over %s", type_of(input));
+        for (size_t i = 0; i < aip_value_size(input); i++)
+                if (expr_is_true(item_of(input, i)) == wanted)
                         return give(m, aip_value_bool(wanted), ret);
-        return r < 0 ? r : give(m, aip_value_bool(!wanted), ret);
+        return give(m, aip_value_bool(!wanted), ret);
 }
 
 FUNCTION(f_any)
@@ -245,7 +253,9 @@ FUNCTION(f_trim)
 FUNCTION(f_reverse)
 {
         (void)args;
-        if (is(input, AIP_VALUE_NULL))
+        /* As jq has it, nothing reversed is an empty list. */
+        if (is(input, AIP_VALUE_NULL) ||
+            (is(input, AIP_VALUE_STRING) && aip_value_as_string(input).n == 0))
                 return give(m, aip_value_list(), ret);
         int r = want(m, input, AIP_VALUE_LIST, "reverse");
         _cleanup_(aip_value_unref_p) aip_value *list = r < 0 ? NULL : aip_value_list();
@@ -260,14 +270,16 @@ FUNCTION(f_reverse)
 FUNCTION(f_to_entries)
 {
         (void)args;
-        int r = want(m, input, AIP_VALUE_OBJECT, "to_entries");
+        int is_list = is(input, AIP_VALUE_LIST);
+        int r = is_list ? 0 : want(m, input, AIP_VALUE_OBJECT, "to_entries");
         _cleanup_(aip_value_unref_p) aip_value *list = r < 0 ? NULL : aip_value_list();
         for (size_t i = 0; r == 0 && i < aip_value_size(input); i++) {
-                struct aip_str key;
-                const aip_value *value = aip_value_member(input, i, &key);
+                struct aip_str key = {NULL, 0};
+                const aip_value *value = is_list ? aip_value_at(input, i)
+                                                 : aip_value_member(input, i, &key);
                 aip_value *entry = aip_value_object();
                 r = expr_charge(m, 64 + key.n);
-                if (r < 0 || aip_value_object_set_cstr(&entry, "key", aip_value_string(key)) < 0 ||
+                if (r < 0 || aip_value_object_set_cstr(&entry, "key", is_list ? aip_value_int((int64_t)i) : aip_value_string(key)) < 0 ||
                     aip_value_object_set_cstr(&entry, "value", aip_value_ref(value)) < 0) {
                         aip_value_unref(entry);
                         return r < 0 ? r : expr_nomem(m);
@@ -306,7 +318,7 @@ static int flatten_into(struct expr_machine *m, aip_value **list, const aip_valu
 {
         int r = expr_charge(m, (aip_value_size(from) + 1) * sizeof(void *));
         for (size_t i = 0; r == 0 && i < aip_value_size(from); i++) {
-                const aip_value *item = aip_value_at(from, i);
+                const aip_value *item = item_of(from, i);
                 if (is(item, AIP_VALUE_LIST) && depth > 0)
                         r = flatten_into(m, list, item, depth - 1);
                 else if (aip_value_list_append(list, aip_value_ref(item)) < 0)
@@ -317,7 +329,7 @@ static int flatten_into(struct expr_machine *m, aip_value **list, const aip_valu
 
 static int flatten(struct expr_machine *m, const aip_value *input, double depth, aip_value **ret)
 {
-        int r = want(m, input, AIP_VALUE_LIST, "flatten");
+        int r = is(input, AIP_VALUE_OBJECT) ? 0 : want(m, input, AIP_VALUE_LIST, "flatten");
         _cleanup_(aip_value_unref_p) aip_value *list = r < 0 ? NULL : aip_value_list();
         if (r == 0)
                 r = flatten_into(m, &list, input, depth);

@@ -56,7 +56,8 @@ enum expr_binary {
         EXPR_REMAINDER
 };
 
-#define EXPR_NONE UINT32_MAX
+#define EXPR_NONE     UINT32_MAX
+#define EXPR_OPTIONAL 1 /* slot of an index, slice, iteration: what it does not fit yields nothing */
 
 struct expr_node {
         uint8_t op;

@@ -699,9 +699,11 @@ static expr_at parse_suffixes(struct parser *p)
         skip_space(p);
         int is_dot = p->p[p->i] == '.';
         expr_at term = parse_term(p);
+        int is_access = 0; /* what stands last is a name or a bracket: "?" is for it alone */
         if (term >= 0 && is_dot) {
                 size_t at = p->i++;
-                if (is_field_of_dot(p))
+                is_access = is_field_of_dot(p);
+                if (is_access)
                         term = parse_field(p, term, at);
         }
         while (term >= 0) {
@@ -709,12 +711,18 @@ static expr_at parse_suffixes(struct parser *p)
                 size_t at = p->i;
                 if (p->p[at] == '?') {
                         p->i++;
+                        if (is_access) {
+                                node(p, term)->slot = EXPR_OPTIONAL;
+                                continue;
+                        }
                         term = add(p, EXPR_TRY, at, (uint32_t)term, EXPR_NONE, EXPR_NONE);
                 } else if (p->p[at] == '[') {
                         p->i++;
+                        is_access = 1;
                         term = parse_bracket(p, term, at);
                 } else if (p->p[at] == '.') {
                         p->i++;
+                        is_access = 1;
                         term = parse_field(p, term, at);
                 } else {
                         break;
