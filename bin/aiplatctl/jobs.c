@@ -12,6 +12,7 @@
 #include "command.h"
 #include "output.h"
 #include "text.h"
+#include "watch.h"
 
 #define WAIT_STEP_S 1 /* a wait goes by steps, so that progress can be shown */
 
@@ -31,6 +32,7 @@ enum {
         KEY_STATUS,
         KEY_LIMIT,
         KEY_CURSOR,
+        KEY_STREAM,
 };
 
 static double now_s(void)
@@ -136,6 +138,7 @@ struct submit {
         const char *idempotency_key;
         int is_waiting;
         double timeout_s;
+        int is_streaming;
 };
 
 static const struct argp_option submit_options[] = {
@@ -153,6 +156,7 @@ static const struct argp_option submit_options[] = {
          "Submit once, however often this is called with the same key", 0},
         {"wait", KEY_WAIT, NULL, 0, "Wait for the end and print the answer", 0},
         {"timeout", KEY_TIMEOUT, "SECONDS", 0, "Wait at most so long", 0},
+        {"stream", KEY_STREAM, NULL, 0, "Print the answer as it is written", 0},
         {0}};
 
 static void set_member(struct argp_state *state, aip_value **object, const char *name,
@@ -227,6 +231,10 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
         case KEY_WAIT:
                 s->is_waiting = 1;
                 return 0;
+        case KEY_STREAM:
+                s->is_streaming = 1;
+                set_member(state, &s->body, "stream", aip_value_bool(1));
+                return 0;
         case KEY_TIMEOUT:
                 s->timeout_s = text_number(state, "--timeout", argument);
                 return 0;
@@ -250,8 +258,10 @@ static int print_submitted(const struct submit *s, const struct reply *reply)
         struct aip_str id = aip_value_as_string(aip_value_get_cstr(reply->value, "job_id"));
         char job_id[AIP_ID_TEXT_BYTES];
 
+        snprintf(job_id, sizeof(job_id), "%.*s", (int)id.n, id.p ? id.p : "");
+        if (s->is_streaming)
+                return watch_job(&s->common, job_id);
         if (s->is_waiting) {
-                snprintf(job_id, sizeof(job_id), "%.*s", (int)id.n, id.p);
                 return wait_for(&s->common, job_id, s->timeout_s);
         }
         if (s->common.is_json)
@@ -308,7 +318,8 @@ int cmd_submit(int argc, char **argv)
                                          common_children,
                                          NULL,
                                          NULL};
-        struct submit s = {COMMON_INIT, NULL, aip_value_object(), aip_value_object(), NULL, 0, 0};
+        struct submit s = {COMMON_INIT, NULL, aip_value_object(), aip_value_object(), NULL, 0,
+                           0,           0};
         struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
         int code;
 

@@ -19,6 +19,7 @@ const struct command commands[] = {
         {"submit", "submit a job to the gateway", cmd_submit},
         {"status", "show a job", cmd_status},
         {"wait", "wait for the end of a job and print its answer", cmd_wait},
+        {"watch", "follow a job: its answer as it is written", cmd_watch},
         {"list", "list jobs, newest first", cmd_list},
         {"cancel", "cancel a job", cmd_cancel},
         {"config list", "list the LLM configurations", cmd_config_list},

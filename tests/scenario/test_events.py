@@ -1,5 +1,6 @@
 """Following a job: everything once and in order, wherever one reads, and when Redis is away."""
 
+import json
 import subprocess
 import threading
 import time
@@ -209,6 +210,20 @@ def test_curl_shows_events_as_they_come(dev, model_server):
                           capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.startswith("retry: 1000\n\nid: 1-0\nevent: status\ndata: {")
     assert "event: end\ndata: {\"status\":\"COMPLETED\"" in done.stdout
+
+
+def test_aiplatctl_prints_tokens_as_they_come(site, model_server):
+    model_server.rules({"drip_ms": 5})
+    done = site.ctl("submit", "--stream", "talk to me")
+    job = site.api.get("/v1/jobs?limit=1").json()["jobs"][0]
+    assert done.returncode == 0 and done.stdout == job["result"].rstrip("\n") + "\n"
+    assert done.stderr == ""
+    lines = site.ctl("watch", "--json", job["job_id"]).stdout.splitlines()
+    assert json.loads(lines[0])["event"] == "status" and json.loads(lines[-1])["event"] == "end"
+    assert site.ctl("watch", "01890000-0000-7000-8000-000000000000").returncode == 66
+    model_server.rules({"status": 400})
+    failed = site.ctl("submit", "--stream", "no")
+    assert failed.returncode == 1 and "the attempt failed" in failed.stderr
 
 
 @pytest.mark.network
