@@ -50,8 +50,8 @@ static void expect_all(const char *const (*cases)[3], size_t n)
         for (size_t i = 0; i < n; i++) {
                 char *got = yields(cases[i][0], cases[i][1]);
 
-                cr_expect_str_eq(got, cases[i][2], "%s for %s: %s, wanted %s", cases[i][0], cases[i][1],
-                                 got, cases[i][2]);
+                cr_expect_str_eq(got, cases[i][2], "%s for %s: %s, wanted %s", cases[i][0],
+                                 cases[i][1], got, cases[i][2]);
                 free(got);
         }
 }
@@ -100,7 +100,8 @@ Test(expression, operators)
                 {".a // \"d\"", "{}", "[\"d\"]"},
                 {".a // 1 // 2", "{\"a\":false}", "[1]"},
                 {"[.[] // 9]", "[null,1,false,2]", "[[1,2]]"},
-                {"if . > 1 then \"big\" elif . == 1 then \"one\" else \"small\" end", "1", "[\"one\"]"},
+                {"if . > 1 then \"big\" elif . == 1 then \"one\" else \"small\" end", "1",
+                 "[\"one\"]"},
                 {"if . then 1 end", "false", "[false]"},
                 {"-(.a)", "{\"a\":3}", "[-3]"},
                 {". as $y | [$y, $x]", "1", "[[1,7]]"},
@@ -123,13 +124,14 @@ Test(expression, functions)
                  "[[\"a\",\"b\"],[{\"key\":\"b\",\"value\":1},{\"key\":\"a\",\"value\":2}]]"},
                 {"with_entries(select(.value > 1))", "{\"a\":1,\"b\":2}", "[{\"b\":2}]"},
                 {"map_values(. * 2)", "{\"a\":1}", "[{\"a\":2}]"},
-                {"sort, unique, min, max, reverse, add", "[3,1,3]", "[[1,3,3],[1,3],1,3,[3,1,3],7]"},
+                {"sort, unique, min, max, reverse, add", "[3,1,3]",
+                 "[[1,3,3],[1,3],1,3,[3,1,3],7]"},
                 {"sort_by(.a) | map(.b)", "[{\"a\":2,\"b\":1},{\"a\":1,\"b\":2}]", "[[2,1]]"},
                 {"group_by(.a) | map(length)", "[{\"a\":2},{\"a\":1},{\"a\":2}]", "[[1,2]]"},
                 {"first, last, first(.[] | . * 2), [limit(2; .[])]", "[1,2,3]", "[1,3,2,[1,2]]"},
                 {"[range(3)], [range(1; 3)]", "null", "[[0,1,2],[1,2]]"},
-                {"contains([\"b\"]), (.[0] | startswith(\"f\"), endswith(\"o\"))", "[\"foo\",\"bar\"]",
-                 "[true,true,true]"},
+                {"contains([\"b\"]), (.[0] | startswith(\"f\"), endswith(\"o\"))",
+                 "[\"foo\",\"bar\"]", "[true,true,true]"},
                 {"contains({a: [1]})", "{\"a\":[1,2]}", "[true]"},
                 {"split(\",\"), (split(\",\") | join(\"-\"))", "\"a,b,\"",
                  "[[\"a\",\"b\",\"\"],\"a-b-\"]"},
@@ -188,7 +190,8 @@ Test(expression, refusals_tell_the_place)
                 aip_expression *e = NULL;
                 aip_error *err = NULL;
 
-                cr_expect_eq(aip_expression_parse(aip_str_of(cases[i].text), NULL, 0, &e, &err), AIP_EINVAL);
+                cr_expect_eq(aip_expression_parse(aip_str_of(cases[i].text), NULL, 0, &e, &err),
+                             AIP_EINVAL);
                 cr_expect_str_eq(aip_error_message(err), cases[i].message, "%s", cases[i].text);
                 aip_error_free(err);
         }
@@ -213,7 +216,8 @@ Test(expression, always_ends)
         struct aip_buf text = AIP_BUF_INIT(1 << 16);
 
         cr_expect_eq(evaluates("[range(10000000)]"), AIP_ELIMIT);
-        cr_expect_eq(evaluates("[range(100000)] | map(. as $a | [range(100000)] | length)"), AIP_ELIMIT);
+        cr_expect_eq(evaluates("[range(100000)] | map(. as $a | [range(100000)] | length)"),
+                     AIP_ELIMIT);
         cr_expect_eq(evaluates("reduce range(100) as $i (\"ab\"; . + .)"), AIP_ELIMIT);
         cr_expect_eq(evaluates("reduce range(100) as $i ([1]; . + .)"), AIP_ELIMIT);
         cr_expect_eq(evaluates("\"x\" * 1000000000"), AIP_ELIMIT);

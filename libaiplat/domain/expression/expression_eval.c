@@ -141,8 +141,8 @@ static int emit_iterated(struct expr_machine *m, const struct expr_node *node,
                                          aip_value_type_name(aip_value_type(value))));
         for (size_t i = 0; r == 0 && i < n; i++) {
                 struct aip_str key;
-                const aip_value *item = is_list ? aip_value_at(value, i)
-                                                : aip_value_member(value, i, &key);
+                const aip_value *item =
+                        is_list ? aip_value_at(value, i) : aip_value_member(value, i, &key);
                 r = expr_emit(m, out, aip_value_ref(item));
         }
         return r;
@@ -168,9 +168,9 @@ static int stage_negate(struct expr_sink *sink, struct expr_machine *m, aip_valu
 {
         struct stage *s = AIP_CONTAINER_OF(sink, struct stage, sink);
         _cleanup_(aip_value_unref_p) aip_value *zero = aip_value_int(0), *made = NULL;
-        int is_number = aip_value_type(value) == AIP_VALUE_INT ||
-                        aip_value_type(value) == AIP_VALUE_DOUBLE;
-        int r = !zero ? expr_nomem(m)
+        int is_number =
+                aip_value_type(value) == AIP_VALUE_INT || aip_value_type(value) == AIP_VALUE_DOUBLE;
+        int r = !zero        ? expr_nomem(m)
                 : !is_number ? expr_fail(m, "%s cannot be negated",
                                          aip_value_type_name(aip_value_type(value)))
                              : expr_binary(m, EXPR_SUBTRACT, zero, value, &made);
@@ -250,7 +250,8 @@ static int eval_guarded(struct expr_machine *m, const struct expr_node *node,
 
 static struct aip_str text_of(const struct expr_machine *m, const struct expr_node *node)
 {
-        return aip_str_make(m->expression->texts.p ? m->expression->texts.p + node->u.text.offset : "",
+        return aip_str_make(m->expression->texts.p ? m->expression->texts.p + node->u.text.offset
+                                                   : "",
                             node->u.text.n);
 }
 
@@ -343,7 +344,8 @@ static int object_member(struct expr_machine *m, uint32_t member, const aip_valu
 {
         if (member == EXPR_NONE)
                 return expr_emit(m, out, aip_value_ref(made));
-        struct object o = {{object_key}, {object_value}, node_at(m, member), input, made, NULL, out};
+        struct object o = {{object_key}, {object_value}, node_at(m, member), input, made, NULL,
+                           out};
         return expr_eval(m, o.member->a, input, &o.on_key);
 }
 
@@ -525,7 +527,8 @@ static aip_value *constant(const struct expr_machine *m, const struct expr_node 
         case EXPR_STRING:
                 return aip_value_string(text_of(m, node));
         case EXPR_VARIABLE:
-                return m->slots[node->slot] ? aip_value_ref(m->slots[node->slot]) : aip_value_null();
+                return m->slots[node->slot] ? aip_value_ref(m->slots[node->slot])
+                                            : aip_value_null();
         default:
                 return aip_value_null();
         }

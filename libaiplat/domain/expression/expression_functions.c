@@ -31,10 +31,12 @@ static int give(struct expr_machine *m, aip_value *value, aip_value **ret_value)
         return 0;
 }
 
-static int want(struct expr_machine *m, const aip_value *v, enum aip_value_type type, const char *what)
+static int want(struct expr_machine *m, const aip_value *v, enum aip_value_type type,
+                const char *what)
 {
-        return is(v, type) ? 0 : expr_fail(m, "%s wants %s, not %s", what, aip_value_type_name(type),
-                                           type_of(v));
+        return is(v, type) ? 0
+                           : expr_fail(m, "%s wants %s, not %s", what, aip_value_type_name(type),
+                                       type_of(v));
 }
 
 #define FUNCTION(name)                                                                             \
@@ -102,8 +104,9 @@ FUNCTION(f_add)
                 return expr_fail(m, "add wants a list, not %s", type_of(input));
         for (size_t i = 0; i < aip_value_size(input); i++) {
                 struct aip_str key;
-                const aip_value *item = is(input, AIP_VALUE_LIST) ? aip_value_at(input, i)
-                                                                  : aip_value_member(input, i, &key);
+                const aip_value *item = is(input, AIP_VALUE_LIST)
+                                                ? aip_value_at(input, i)
+                                                : aip_value_member(input, i, &key);
                 aip_value *next = NULL;
                 int r = expr_binary(m, EXPR_ADD, sum, item, &next);
                 if (r < 0)
@@ -118,7 +121,8 @@ FUNCTION(f_add)
 static const aip_value *item_of(const aip_value *input, size_t i)
 {
         struct aip_str key;
-        return is(input, AIP_VALUE_LIST) ? aip_value_at(input, i) : aip_value_member(input, i, &key);
+        return is(input, AIP_VALUE_LIST) ? aip_value_at(input, i)
+                                         : aip_value_member(input, i, &key);
 }
 
 /* any, all */
@@ -190,7 +194,8 @@ static int parse_json(struct expr_machine *m, struct aip_str text, aip_value **r
                 return r;
         r = aip_value_parse(text, ret, &why);
         if (r < 0)
-                r = r == AIP_ENOMEM ? expr_nomem(m) : expr_fail(m, "not JSON: %s", aip_error_message(why));
+                r = r == AIP_ENOMEM ? expr_nomem(m)
+                                    : expr_fail(m, "not JSON: %s", aip_error_message(why));
         aip_error_free(why);
         return r;
 }
@@ -247,7 +252,8 @@ FUNCTION(f_trim)
 {
         (void)args;
         int r = want(m, input, AIP_VALUE_STRING, "trim");
-        return r < 0 ? r : give(m, aip_value_string(aip_text_trim(aip_value_as_string(input))), ret);
+        return r < 0 ? r
+                     : give(m, aip_value_string(aip_text_trim(aip_value_as_string(input))), ret);
 }
 
 FUNCTION(f_reverse)
@@ -275,11 +281,14 @@ FUNCTION(f_to_entries)
         _cleanup_(aip_value_unref_p) aip_value *list = r < 0 ? NULL : aip_value_list();
         for (size_t i = 0; r == 0 && i < aip_value_size(input); i++) {
                 struct aip_str key = {NULL, 0};
-                const aip_value *value = is_list ? aip_value_at(input, i)
-                                                 : aip_value_member(input, i, &key);
+                const aip_value *value =
+                        is_list ? aip_value_at(input, i) : aip_value_member(input, i, &key);
                 aip_value *entry = aip_value_object();
                 r = expr_charge(m, 64 + key.n);
-                if (r < 0 || aip_value_object_set_cstr(&entry, "key", is_list ? aip_value_int((int64_t)i) : aip_value_string(key)) < 0 ||
+                if (r < 0 ||
+                    aip_value_object_set_cstr(&entry, "key",
+                                              is_list ? aip_value_int((int64_t)i)
+                                                      : aip_value_string(key)) < 0 ||
                     aip_value_object_set_cstr(&entry, "value", aip_value_ref(value)) < 0) {
                         aip_value_unref(entry);
                         return r < 0 ? r : expr_nomem(m);
@@ -305,16 +314,19 @@ FUNCTION(f_from_entries)
                 const aip_value *entry = aip_value_at(input, i);
                 const aip_value *key = entry_member(entry, "key", "name");
                 const aip_value *value = aip_value_get_cstr(entry, "value");
-                _cleanup_(aip_buf_deinit) struct aip_buf name = AIP_BUF_INIT(AIP_EXPRESSION_MAX_WORK);
+                _cleanup_(aip_buf_deinit) struct aip_buf name =
+                        AIP_BUF_INIT(AIP_EXPRESSION_MAX_WORK);
                 r = !key ? expr_fail(m, "an entry needs a \"key\"") : expr_to_text(m, key, &name);
-                if (r == 0 && aip_value_object_set(&made, aip_buf_str(&name),
-                                                   value ? aip_value_ref(value) : aip_value_null()) < 0)
+                if (r == 0 &&
+                    aip_value_object_set(&made, aip_buf_str(&name),
+                                         value ? aip_value_ref(value) : aip_value_null()) < 0)
                         r = expr_nomem(m);
         }
         return r < 0 ? r : give(m, AIP_TAKE(made), ret);
 }
 
-static int flatten_into(struct expr_machine *m, aip_value **list, const aip_value *from, double depth)
+static int flatten_into(struct expr_machine *m, aip_value **list, const aip_value *from,
+                        double depth)
 {
         int r = expr_charge(m, (aip_value_size(from) + 1) * sizeof(void *));
         for (size_t i = 0; r == 0 && i < aip_value_size(from); i++) {
@@ -369,7 +381,10 @@ FUNCTION(f_error_with)
 FUNCTION(f_has)
 {
         if (is(input, AIP_VALUE_OBJECT) && is(args[0], AIP_VALUE_STRING))
-                return give(m, aip_value_bool(aip_value_get(input, aip_value_as_string(args[0])) != NULL), ret);
+                return give(
+                        m,
+                        aip_value_bool(aip_value_get(input, aip_value_as_string(args[0])) != NULL),
+                        ret);
         if (is(input, AIP_VALUE_LIST) && is_number(args[0])) {
                 double at = aip_value_as_double(args[0], -1);
                 return give(m, aip_value_bool(at >= 0 && at < (double)aip_value_size(input)), ret);
@@ -386,7 +401,8 @@ static int contains(struct expr_machine *m, const aip_value *a, const aip_value 
                 *ret_is = 1;
                 for (size_t i = 0; *ret_is && i < aip_value_size(b); i++) {
                         struct aip_str key;
-                        const aip_value *theirs = aip_value_member(b, i, &key), *ours = aip_value_get(a, key);
+                        const aip_value *theirs = aip_value_member(b, i, &key),
+                                        *ours = aip_value_get(a, key);
                         int r = ours ? contains(m, ours, theirs, ret_is) : 0;
                         *ret_is = *ret_is && ours;
                         if (r < 0)
@@ -448,14 +464,18 @@ FUNCTION(f_startswith)
 {
         if (!is(input, AIP_VALUE_STRING) || !is(args[0], AIP_VALUE_STRING))
                 return expr_fail(m, "startswith wants texts");
-        return give(m, aip_value_bool(begins(aip_value_as_string(input), aip_value_as_string(args[0]))), ret);
+        return give(
+                m, aip_value_bool(begins(aip_value_as_string(input), aip_value_as_string(args[0]))),
+                ret);
 }
 
 FUNCTION(f_endswith)
 {
         if (!is(input, AIP_VALUE_STRING) || !is(args[0], AIP_VALUE_STRING))
                 return expr_fail(m, "endswith wants texts");
-        return give(m, aip_value_bool(ends(aip_value_as_string(input), aip_value_as_string(args[0]))), ret);
+        return give(m,
+                    aip_value_bool(ends(aip_value_as_string(input), aip_value_as_string(args[0]))),
+                    ret);
 }
 
 FUNCTION(f_ltrimstr)
@@ -501,7 +521,8 @@ FUNCTION(f_join)
 
 FUNCTION(f_getpath)
 {
-        _cleanup_(aip_value_unref_p) aip_value *at = input ? aip_value_ref(input) : aip_value_null();
+        _cleanup_(aip_value_unref_p) aip_value *at =
+                input ? aip_value_ref(input) : aip_value_null();
         int r = want(m, args[0], AIP_VALUE_LIST, "getpath");
         for (size_t i = 0; r == 0 && i < aip_value_size(args[0]); i++) {
                 aip_value *next = NULL;
@@ -535,8 +556,9 @@ static int for_each(struct expr_machine *m, uint32_t closure, const aip_value *i
                 return expr_fail(m, "cannot iterate over %s", type_of(input));
         for (size_t i = 0; r == 0 && i < aip_value_size(input); i++) {
                 struct aip_str key;
-                const aip_value *item = is(input, AIP_VALUE_LIST) ? aip_value_at(input, i)
-                                                                  : aip_value_member(input, i, &key);
+                const aip_value *item = is(input, AIP_VALUE_LIST)
+                                                ? aip_value_at(input, i)
+                                                : aip_value_member(input, i, &key);
                 r = expr_eval(m, closure, item, out);
         }
         return r;
@@ -545,7 +567,6 @@ static int for_each(struct expr_machine *m, uint32_t closure, const aip_value *i
 struct gather {
         struct expr_sink sink;
         aip_value *list;
-        int64_t room; /* values still wanted; -1: all */
 };
 
 static int gather(struct expr_sink *sink, struct expr_machine *m, aip_value *value)
@@ -610,16 +631,19 @@ static int first_of(struct expr_machine *m, uint32_t closure, const aip_value *i
 CLOSURE(c_map_values)
 {
         int is_object = is(input, AIP_VALUE_OBJECT), r = 0;
-        _cleanup_(aip_value_unref_p) aip_value *made = is_object ? aip_value_object() : aip_value_list();
+        _cleanup_(aip_value_unref_p) aip_value *made =
+                is_object ? aip_value_object() : aip_value_list();
         if (!made)
                 return expr_nomem(m);
         if (!is_object && !is(input, AIP_VALUE_LIST))
                 return expr_fail(m, "cannot iterate over %s", type_of(input));
         for (size_t i = 0; i < aip_value_size(input); i++) {
                 struct aip_str key = {NULL, 0};
-                const aip_value *item = is_object ? aip_value_member(input, i, &key) : aip_value_at(input, i);
+                const aip_value *item =
+                        is_object ? aip_value_member(input, i, &key) : aip_value_at(input, i);
                 aip_value *value = NULL;
-                if ((r = first_of(m, node->a, item, 0, &value)) < 0 || (r = expr_charge(m, 32)) < 0) {
+                if ((r = first_of(m, node->a, item, 0, &value)) < 0 ||
+                    (r = expr_charge(m, 32)) < 0) {
                         aip_value_unref(value);
                         return r;
                 }
@@ -778,7 +802,8 @@ static int arrange_sorted(struct expr_machine *m, const struct expr_sorted *sort
 {
         int r = 0;
         for (size_t i = 0; r == 0 && i < n; i++) {
-                int is_same = i > 0 && how != SORTED && expr_compare(sorted[i - 1].key, sorted[i].key) == 0;
+                int is_same = i > 0 && how != SORTED &&
+                              expr_compare(sorted[i - 1].key, sorted[i].key) == 0;
                 if (how != GROUPED) {
                         if (!is_same)
                                 r = add_to(m, made, aip_value_ref(sorted[i].item));
@@ -787,7 +812,8 @@ static int arrange_sorted(struct expr_machine *m, const struct expr_sorted *sort
                 if (is_same)
                         continue;
                 aip_value *group = aip_value_list();
-                for (size_t k = i; r == 0 && k < n && expr_compare(sorted[k].key, sorted[i].key) == 0; k++)
+                for (size_t k = i;
+                     r == 0 && k < n && expr_compare(sorted[k].key, sorted[i].key) == 0; k++)
                         r = add_to(m, &group, aip_value_ref(sorted[k].item));
                 if (r == 0)
                         r = add_to(m, made, group);
@@ -953,7 +979,8 @@ const size_t expr_n_functions = AIP_ARRAY_SIZE(expr_functions);
 int expr_function_find(struct aip_str name, unsigned n_args)
 {
         for (size_t i = 0; i < expr_n_functions; i++)
-                if (expr_functions[i].n_args == n_args && aip_str_eq(name, aip_str_of(expr_functions[i].name)))
+                if (expr_functions[i].n_args == n_args &&
+                    aip_str_eq(name, aip_str_of(expr_functions[i].name)))
                         return (int)i;
         return -1;
 }

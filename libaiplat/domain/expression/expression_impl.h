@@ -31,15 +31,15 @@ enum expr_op {
         EXPR_ALTERNATIVE, /* a // b */
         EXPR_OR,
         EXPR_AND,
-        EXPR_BINARY,   /* `function`: enum expr_binary */
-        EXPR_NEGATE,   /* -a */
-        EXPR_IF,       /* a then b else c (NONE: .) */
-        EXPR_LIST,     /* [a]; NONE: [] */
-        EXPR_OBJECT,   /* a chain of EXPR_MEMBER; NONE: {} */
-        EXPR_MEMBER,   /* a: key, b: value, c: next or NONE */
-        EXPR_BIND,     /* a as $slot | b */
-        EXPR_REDUCE,   /* reduce a as $slot (b; c) */
-        EXPR_CALL      /* `function`: index of expr_functions; a, b, c: arguments or NONE */
+        EXPR_BINARY, /* `function`: enum expr_binary */
+        EXPR_NEGATE, /* -a */
+        EXPR_IF,     /* a then b else c (NONE: .) */
+        EXPR_LIST,   /* [a]; NONE: [] */
+        EXPR_OBJECT, /* a chain of EXPR_MEMBER; NONE: {} */
+        EXPR_MEMBER, /* a: key, b: value, c: next or NONE */
+        EXPR_BIND,   /* a as $slot | b */
+        EXPR_REDUCE, /* reduce a as $slot (b; c) */
+        EXPR_CALL    /* `function`: index of expr_functions; a, b, c: arguments or NONE */
 };
 
 enum expr_binary {
@@ -56,8 +56,9 @@ enum expr_binary {
         EXPR_REMAINDER
 };
 
-#define EXPR_NONE     UINT32_MAX
-#define EXPR_OPTIONAL 1 /* slot of an index, slice, iteration: what it does not fit yields nothing */
+#define EXPR_NONE UINT32_MAX
+#define EXPR_OPTIONAL                                                                              \
+        1 /* slot of an index, slice, iteration: what it does not fit yields nothing */
 
 struct expr_node {
         uint8_t op;

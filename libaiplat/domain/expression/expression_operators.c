@@ -41,7 +41,8 @@ static int full(struct expr_machine *m, int r)
 /* ── lists, texts, objects ───────────────────────────────────────────────────────────────────── */
 
 /* As in jq, + and * join what is text; the buffer is charged before it is filled. */
-static int join_texts(struct expr_machine *m, struct aip_str a, struct aip_str b, aip_value **ret_value)
+static int join_texts(struct expr_machine *m, struct aip_str a, struct aip_str b,
+                      aip_value **ret_value)
 {
         _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(AIP_EXPRESSION_MAX_WORK);
         int r = expr_charge(m, a.n + b.n);
@@ -83,7 +84,8 @@ static int merge(struct expr_machine *m, const aip_value *a, const aip_value *b,
         int r = expr_charge(m, (aip_value_size(a) + aip_value_size(b)) * 3 * sizeof(void *));
         for (size_t i = 0; r == 0 && i < aip_value_size(b); i++) {
                 struct aip_str key;
-                const aip_value *theirs = aip_value_member(b, i, &key), *ours = aip_value_get(made, key);
+                const aip_value *theirs = aip_value_member(b, i, &key),
+                                *ours = aip_value_get(made, key);
                 aip_value *member = NULL;
                 if (is_deep && aip_value_type(ours) == AIP_VALUE_OBJECT &&
                     aip_value_type(theirs) == AIP_VALUE_OBJECT)
@@ -152,7 +154,8 @@ static int split_text(struct expr_machine *m, struct aip_str text, struct aip_st
                         end = found ? (size_t)(found - text.p) : text.n;
                         next = end + by.n;
                 }
-                if (aip_value_list_append(&list, aip_value_string(aip_str_make(text.p + from, end - from))) < 0)
+                if (aip_value_list_append(
+                            &list, aip_value_string(aip_str_make(text.p + from, end - from))) < 0)
                         r = expr_nomem(m);
                 if (by.n == 0 ? next >= text.n : end >= text.n)
                         break;
@@ -217,13 +220,15 @@ static int compare(struct expr_machine *m, enum expr_binary op, const aip_value 
                    const aip_value *b, aip_value **ret_value)
 {
         int order = expr_compare(a, b);
-        const int truths[] = {[EXPR_EQ] = order == 0, [EXPR_NE] = order != 0, [EXPR_LT] = order < 0,
-                              [EXPR_LE] = order <= 0, [EXPR_GT] = order > 0,  [EXPR_GE] = order >= 0};
+        const int truths[] = {[EXPR_EQ] = order == 0,
+                              [EXPR_NE] = order != 0,
+                              [EXPR_LT] = order<0, [EXPR_LE] = order <= 0, [EXPR_GT] = order> 0,
+                              [EXPR_GE] = order >= 0};
         return give(m, aip_value_bool(truths[op]), ret_value);
 }
 
-static int mixed(struct expr_machine *m, enum expr_binary op, const aip_value *a, const aip_value *b,
-                 aip_value **ret_value)
+static int mixed(struct expr_machine *m, enum expr_binary op, const aip_value *a,
+                 const aip_value *b, aip_value **ret_value)
 {
         if (op == EXPR_ADD && aip_value_type(a) == AIP_VALUE_NULL)
                 return give(m, b ? aip_value_ref(b) : aip_value_null(), ret_value);
@@ -233,8 +238,10 @@ static int mixed(struct expr_machine *m, enum expr_binary op, const aip_value *a
                 return repeat(m, aip_value_as_string(a), aip_value_as_double(b, 0), ret_value);
         if (op == EXPR_MULTIPLY && aip_value_type(b) == AIP_VALUE_STRING && is_number(a))
                 return repeat(m, aip_value_as_string(b), aip_value_as_double(a, 0), ret_value);
-        static const char *const verbs[] = {[EXPR_ADD] = "added", [EXPR_SUBTRACT] = "subtracted",
-                                            [EXPR_MULTIPLY] = "multiplied", [EXPR_DIVIDE] = "divided",
+        static const char *const verbs[] = {[EXPR_ADD] = "added",
+                                            [EXPR_SUBTRACT] = "subtracted",
+                                            [EXPR_MULTIPLY] = "multiplied",
+                                            [EXPR_DIVIDE] = "divided",
                                             [EXPR_REMAINDER] = "divided"};
         return expr_fail(m, "%s and %s cannot be %s", type_of(a), type_of(b), verbs[op]);
 }
@@ -311,7 +318,8 @@ static int slice_text(struct expr_machine *m, struct aip_str text, const aip_val
                       const aip_value *to, aip_value **ret_value)
 {
         size_t first, last, at = 0, begin;
-        int r = bounds(m, from, to, (size_t)AIP_MAX(aip_str_utf8_length(text), (int64_t)0), &first, &last);
+        int r = bounds(m, from, to, (size_t)AIP_MAX(aip_str_utf8_length(text), (int64_t)0), &first,
+                       &last);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < first; i++)
@@ -400,7 +408,8 @@ static int put_base64(struct aip_str text, struct aip_buf *out)
         return r;
 }
 
-int expr_convert(struct expr_machine *m, unsigned format, const aip_value *value, struct aip_buf *out)
+int expr_convert(struct expr_machine *m, unsigned format, const aip_value *value,
+                 struct aip_buf *out)
 {
         _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(AIP_EXPRESSION_MAX_WORK);
         int r;
@@ -408,8 +417,9 @@ int expr_convert(struct expr_machine *m, unsigned format, const aip_value *value
                 return expr_to_text(m, value, out);
         if (format == 1) {
                 r = aip_value_print(value, out, NULL);
-                return r == 0 ? 0 : r == AIP_ENOMEM ? expr_nomem(m)
-                                                    : expr_fail(m, "too large or too deep for JSON");
+                return r == 0            ? 0
+                       : r == AIP_ENOMEM ? expr_nomem(m)
+                                         : expr_fail(m, "too large or too deep for JSON");
         }
         if ((r = expr_to_text(m, value, &text)) < 0 || (r = expr_charge(m, 3 * text.n)) < 0)
                 return r;

@@ -60,8 +60,8 @@ static expr_at add(struct parser *p, enum expr_op op, size_t at, uint32_t a, uin
                                      AIP_EXPRESSION_MAX_NODES);
         if (e->n_nodes == e->capacity && grow(e) < 0)
                 return aip_error_set_nomem(p->err);
-        e->nodes[e->n_nodes] = (struct expr_node){
-                .op = (uint8_t)op, .a = a, .b = b, .c = c, .at = (uint32_t)at};
+        e->nodes[e->n_nodes] =
+                (struct expr_node){.op = (uint8_t)op, .a = a, .b = b, .c = c, .at = (uint32_t)at};
         return e->n_nodes++;
 }
 
@@ -132,17 +132,16 @@ static int expect(struct parser *p, const char *sign)
         char what[64];
         if (take_sign(p, sign, NULL))
                 return 0;
-        snprintf(what, sizeof(what), p->i < p->n ? "'%s' is expected here" : "'%s' is missing at the end",
-                 sign);
+        snprintf(what, sizeof(what),
+                 p->i < p->n ? "'%s' is expected here" : "'%s' is missing at the end", sign);
         return (int)fail(p, what);
 }
 
 static int is_keyword(struct aip_str word)
 {
-        static const char *const keywords[] = {"and", "or",     "if",     "then", "elif",
-                                               "else", "end",   "as",     "reduce", "foreach",
-                                               "def",  "try",   "catch",  "label",  "import",
-                                               "include", "__loc__"};
+        static const char *const keywords[] = {
+                "and",     "or",  "if",  "then",  "elif",  "else",   "end",     "as",     "reduce",
+                "foreach", "def", "try", "catch", "label", "import", "include", "__loc__"};
         for (size_t i = 0; i < AIP_ARRAY_SIZE(keywords); i++)
                 if (aip_str_eq(word, aip_str_of(keywords[i])))
                         return 1;
@@ -204,7 +203,8 @@ static int parse_unicode(struct parser *p)
         if (second < 0xdc00 || second > 0xdfff)
                 return (int)fail(p, "half of a surrogate pair");
         p->i += 6;
-        return put_character(p, 0x10000 + (((uint32_t)unit & 0x3ff) << 10) + ((uint32_t)second & 0x3ff));
+        return put_character(p, 0x10000 + (((uint32_t)unit & 0x3ff) << 10) +
+                                        ((uint32_t)second & 0x3ff));
 }
 
 /* Behind a backslash that begins no interpolation. */
@@ -309,7 +309,8 @@ static expr_at parse_number(struct parser *p)
                 return fail(p, "this is no number that JSON knows");
         p->i = end;
         int is_int = aip_value_type(value) == AIP_VALUE_INT;
-        expr_at number = add(p, is_int ? EXPR_INT : EXPR_DOUBLE, at, EXPR_NONE, EXPR_NONE, EXPR_NONE);
+        expr_at number =
+                add(p, is_int ? EXPR_INT : EXPR_DOUBLE, at, EXPR_NONE, EXPR_NONE, EXPR_NONE);
         if (number >= 0 && is_int)
                 node(p, number)->u.integer = aip_value_as_int(value, 0);
         else if (number >= 0)
@@ -405,7 +406,8 @@ static expr_at parse_reduce(struct parser *p, size_t at)
         if ((r = expect(p, ")")) < 0)
                 return r;
         p->n_scope--;
-        expr_at reduce = add(p, EXPR_REDUCE, at, (uint32_t)source, (uint32_t)begin, (uint32_t)update);
+        expr_at reduce =
+                add(p, EXPR_REDUCE, at, (uint32_t)source, (uint32_t)begin, (uint32_t)update);
         if (reduce >= 0)
                 node(p, reduce)->slot = (uint16_t)slot;
         return reduce;
@@ -468,7 +470,8 @@ static expr_at parse_member_value(struct parser *p)
                 return fail(p, "nested too deeply");
         expr_at right = parse_member_value(p);
         p->depth--;
-        return right < 0 ? right : add(p, EXPR_PIPE, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
+        return right < 0 ? right
+                         : add(p, EXPR_PIPE, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
 }
 
 static expr_at parse_member(struct parser *p)
@@ -526,8 +529,8 @@ static expr_at parse_list(struct parser *p, size_t at)
 static expr_at unknown_function(struct parser *p, size_t at, struct aip_str name, unsigned n_args)
 {
         char what[128];
-        snprintf(what, sizeof(what), "there is no function %.*s/%u", (int)AIP_MIN(name.n, (size_t)64),
-                 name.p, n_args);
+        snprintf(what, sizeof(what), "there is no function %.*s/%u",
+                 (int)AIP_MIN(name.n, (size_t)64), name.p, n_args);
         return fail_at(p, at, what);
 }
 
@@ -574,7 +577,8 @@ static expr_at parse_word(struct parser *p)
                 return parse_reduce(p, at);
         if (take_word(p, "try")) {
                 expr_at inner = parse_postfix(p);
-                return inner < 0 ? inner : add(p, EXPR_TRY, at, (uint32_t)inner, EXPR_NONE, EXPR_NONE);
+                return inner < 0 ? inner
+                                 : add(p, EXPR_TRY, at, (uint32_t)inner, EXPR_NONE, EXPR_NONE);
         }
         if (is_keyword(word))
                 return fail(p, "this word is not expected here");
@@ -596,7 +600,8 @@ static expr_at parse_format(struct parser *p)
         /* Alone, it converts its input. */
         expr_at self = add(p, EXPR_IDENTITY, at, EXPR_NONE, EXPR_NONE, EXPR_NONE);
         expr_at end = self < 0 ? self : add(p, EXPR_FORMAT, at, EXPR_NONE, EXPR_NONE, EXPR_NONE);
-        expr_at part = end < 0 ? end : add(p, EXPR_FORMAT, at, (uint32_t)end, (uint32_t)self, EXPR_NONE);
+        expr_at part =
+                end < 0 ? end : add(p, EXPR_FORMAT, at, (uint32_t)end, (uint32_t)self, EXPR_NONE);
         if (part >= 0)
                 node(p, part)->function = node(p, end)->function = (uint8_t)format;
         return part;
@@ -842,7 +847,8 @@ static expr_at parse_and(struct parser *p)
         while (left >= 0 && take_word(p, "and")) {
                 size_t at = p->i;
                 expr_at right = parse_comparison(p);
-                left = right < 0 ? right : add(p, EXPR_AND, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
+                left = right < 0 ? right
+                                 : add(p, EXPR_AND, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
         }
         return left;
 }
@@ -853,7 +859,8 @@ static expr_at parse_or(struct parser *p)
         while (left >= 0 && take_word(p, "or")) {
                 size_t at = p->i;
                 expr_at right = parse_and(p);
-                left = right < 0 ? right : add(p, EXPR_OR, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
+                left = right < 0 ? right
+                                 : add(p, EXPR_OR, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
         }
         return left;
 }
@@ -882,7 +889,9 @@ static expr_at parse_comma(struct parser *p)
                 if (!take_sign(p, ",", NULL))
                         break;
                 expr_at right = parse_alternative(p);
-                left = right < 0 ? right : add(p, EXPR_COMMA, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
+                left = right < 0
+                               ? right
+                               : add(p, EXPR_COMMA, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
         }
         return left;
 }
@@ -896,7 +905,9 @@ static expr_at parse_pipe(struct parser *p)
         size_t at = p->i;
         if (left >= 0 && take_sign(p, "|", "=")) {
                 expr_at right = parse_pipe(p);
-                left = right < 0 ? right : add(p, EXPR_PIPE, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
+                left = right < 0
+                               ? right
+                               : add(p, EXPR_PIPE, at, (uint32_t)left, (uint32_t)right, EXPR_NONE);
         }
         p->depth--;
         return left;
