@@ -582,7 +582,7 @@ static int gather(struct expr_sink *sink, struct expr_machine *m, aip_value *val
 
 CLOSURE(c_map)
 {
-        struct gather g = {{gather}, aip_value_list(), -1};
+        struct gather g = {{gather}, aip_value_list()};
         int r = g.list ? for_each(m, node->a, input, &g.sink) : expr_nomem(m);
         if (r != 0) {
                 aip_value_unref(g.list);
@@ -723,7 +723,7 @@ CLOSURE(c_limit)
 static int quantified(struct expr_machine *m, const struct expr_node *node, const aip_value *input,
                       int wanted, struct expr_sink *out)
 {
-        struct gather g = {{gather}, aip_value_list(), -1};
+        struct gather g = {{gather}, aip_value_list()};
         int r = g.list ? for_each(m, node->a, input, &g.sink) : expr_nomem(m);
         aip_value *value = NULL;
         if (r == 0)
@@ -886,7 +886,7 @@ CLOSURE(c_with_entries)
 {
         _cleanup_(aip_value_unref_p) aip_value *entries = NULL;
         aip_value *made = NULL;
-        struct gather g = {{gather}, aip_value_list(), -1};
+        struct gather g = {{gather}, aip_value_list()};
         int r = g.list ? f_to_entries(m, input, NULL, &entries) : expr_nomem(m);
         if (r == 0)
                 r = for_each(m, node->a, entries, &g.sink);
