@@ -68,7 +68,9 @@ class Side(asyncio.Protocol):
             self.ready_at = max(self.ready_at, self.loop.time() + mode["ms"] / 1000)
         elif mode["mode"] == "throttle":
             self.ready_at += len(data) / mode["rate"]
-        if not self.pending and self.ready_at <= self.loop.time() and mode["mode"] != "hold":
+        is_due = self.ready_at <= self.loop.time() and mode["mode"] != "hold"
+        # Some versions of asyncio read before the other side is open, although told not to.
+        if is_due and not self.pending and self.pair.is_open():
             self.deliver(data)
             return
         self.pending.append((self.ready_at, data))
@@ -76,7 +78,7 @@ class Side(asyncio.Protocol):
         self.forward()
 
     def deliver(self, data):
-        if self.peer and self.peer.transport and not self.peer.transport.is_closing():
+        if not self.peer.transport.is_closing():
             self.peer.transport.write(data)
         self.balance()
 

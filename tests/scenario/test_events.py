@@ -208,7 +208,7 @@ def test_curl_shows_events_as_they_come(dev, model_server):
     job_id = dev.api.submit("for curl", stream=True)
     done = subprocess.run(["curl", "-sN", f"{dev.api.url}/v1/jobs/{job_id}/events"],
                           capture_output=True, text=True, timeout=20, check=True)
-    assert done.stdout.startswith("retry: 1000\n\nid: 1-0\nevent: status\ndata: {")
+    assert done.stdout.startswith("retry: 1000\nid: 1-0\nevent: status\ndata: {")
     assert "event: end\ndata: {\"status\":\"COMPLETED\"" in done.stdout
 
 
@@ -231,12 +231,13 @@ def test_a_reader_nobody_here_wrote(dev, tmp_path):
     import sys
     import venv
     venv.create(tmp_path, with_pip=True)
-    subprocess.run([tmp_path / "bin" / "pip", "install", "-q", "httpx-sse==0.4.0"], check=True,
-                   stdout=sys.stderr)
+    subprocess.run([tmp_path / "bin" / "pip", "install", "-q", "httpx==0.27.2",
+                    "httpx-sse==0.4.0"], check=True, stdout=sys.stderr)
     dev.start()
     job_id = dev.api.submit("for httpx", stream=True)
     code = ("import httpx, httpx_sse, sys\n"
-            "with httpx.Client() as c, httpx_sse.connect_sse(c, 'GET', sys.argv[1]) as s:\n"
+            "with httpx.Client(trust_env=False) as c, \\\n"
+            "        httpx_sse.connect_sse(c, 'GET', sys.argv[1]) as s:\n"
             "    for e in s.iter_sse(): print(e.id, e.event, sorted(e.json()))\n")
     done = subprocess.run([tmp_path / "bin" / "python", "-c", code,
                            f"{dev.api.url}/v1/jobs/{job_id}/events"],

@@ -62,7 +62,7 @@ static void end_stream(struct events_work *w, int comes_back)
 
         request->is_last_piece = 1;
         /* Without the memory for it the client comes back after a time of its own. */
-        if (comes_back && aip_buf_printf(&request->piece, "retry: %d\n\n", RETRY_MS) < 0)
+        if (comes_back && aip_buf_printf(&request->piece, "retry: %d\n", RETRY_MS) < 0)
                 aip_buf_clear(&request->piece);
 }
 
@@ -95,7 +95,7 @@ static void take_events(struct events_work *w)
         int r = 0;
 
         if (!w->has_answered)
-                r = aip_buf_printf(piece, "retry: %d\n\n", RETRY_MS);
+                r = aip_buf_printf(piece, "retry: %d\n", RETRY_MS);
         else if (w->next.ret_n == 0)
                 r = aip_buf_append_cstr(piece, ": still here\n\n");
         if (r >= 0)
