@@ -154,14 +154,15 @@ def test_consuming_survives_a_killed_broker(broker, old_place):
     probe.send("publish 100")
     probe.wait("published", 100)
     probe.send("consume 50 hold")
-    first = probe.wait("delivered", 50)
+    probe.wait("delivered", 50)
     broker.kill9()
     probe.wait("lost")
     assert probe.ask("connected") == "connected 0"
     broker.start()
     probe.wait("delivered", 100, 60)
-    again = {line.split()[1] for line in probe.matching("delivered")[50:]}
-    assert {line.split()[1] for line in first} == again
+    # Mostly the first 50 again; others when the new consumer is there before the broker, catching up,
+    # notices that the old one is not.
+    assert len(set(delivered(probe)[50:])) == 50
     probe.send("stop", "consume 200 ack")
     wait_until(lambda: len(set(delivered(probe))) == 100)
     wait_until(lambda: old_place.look().queue_depth(old_place.queue)[0] == 0)
