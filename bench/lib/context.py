@@ -31,10 +31,12 @@ class Terminal:
 
 
 class Context:
-    def __init__(self, site, terminal, peers, rounds=3, quick=False, budget=None):
+    def __init__(self, site, terminal, peers, rounds=3, quick=False, budget=None,
+                 deadline=None):
         self.site, self.terminal, self.peers = site, terminal, peers
         self.rounds, self.quick = rounds, quick
         self.budget = budget      # seconds a case may take before peers lose further rounds
+        self.deadline = deadline  # on the monotonic clock; then nobody has further rounds
         self.rates = {}           # (peer, capability) → jobs/s, for the size of the next round
 
     def seconds(self):
@@ -66,6 +68,9 @@ class Context:
         rounds = rounds or self.rounds
         out = set()
         for number in range(rounds):
+            if number > 0 and self.deadline and time.monotonic() > self.deadline:
+                self.current.fact(f"The run took too long: {number} of {rounds} rounds.")
+                break
             for name, work in contenders:
                 is_late = self.budget and time.monotonic() - self.began > self.budget
                 if name in out or (is_late and name in {peer.name for peer in self.peers}

@@ -96,11 +96,16 @@ def summary_rows(results):
     for result in results:
         for key, metric in result.metrics.items():
             ours = result.median(key)
-            if metric.target is None or ours is None:
+            if metric.target is None:
                 continue
             sign = "≥" if metric.better == "higher" else "≤"
             yield (result.name, f"{metric.title}, {metric.unit}", f"{sign} {number(metric.target)}",
-                   number(ours), verdict_text(metric, ours))
+                   number(ours), verdict_text(metric, ours) if ours is not None else "not measured")
+
+
+def one_line(text):
+    """Of a failure with a log behind it, its first line: a list entry of the page holds no more."""
+    return next(iter(text.splitlines()), "")
 
 
 def markdown(results, head):
@@ -114,6 +119,7 @@ def markdown(results, head):
            f"{head['date']}, commit {head['versions']['aiplat']}.", "",
            f"Machine: {m['cpu']}, {m['cores']} cores, {m['memory_gb']} GB, Linux {m['kernel']}, "
            f"{number(m['fdatasync_per_s'])} fdatasync/s of 8 kB.", "", "## Targets", ""]
+    out += [f"**Failed**: {one_line(text)}\n" for text in head.get("failures", ())]
     rows = list(summary_rows(results))
     out.append("| " + " | ".join(rows[0]) + " |")
     out.append("|---|---|---:|---:|---|")
@@ -126,7 +132,7 @@ def markdown(results, head):
         if result.samples:
             out.append(markdown_table([("", *HEAD[1:]), *rows_of(result)]))
         out += [""] + [f"- {line}" for line in cpu_lines(result) + result.facts]
-        out += [f"- **Failed**: {failure}" for failure in result.failures]
+        out += [f"- **Failed**: {one_line(failure)}" for failure in result.failures]
     out += ["", "## Who took part", "", "| part | version |", "|---|---|"]
     out += [f"| {name} | {version} |" for name, version in head["versions"].items()]
     if head["peers"]:

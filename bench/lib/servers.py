@@ -169,6 +169,14 @@ class Site:
         """Runs an expression in the broker's Erlang machine: one start of rabbitmqctl, not three."""
         return self.server("rabbitmq").ctl("eval", f"{expression}.")
 
+    def forget_ended(self):
+        """After a failure: a server that ended is started anew by the next who needs it."""
+        for name, server in list(self.running.items()):
+            if not server.is_running():
+                del self.running[name]
+                self.frozen.discard(name)
+                server.remove()
+
     def close(self):
         for server in list(self.running.values()):
             server.remove()
