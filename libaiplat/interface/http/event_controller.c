@@ -169,21 +169,25 @@ static int read_types(struct http_request *request, uint32_t *ret_types, aip_err
         return 0;
 }
 
-/* The header, as an EventSource sends it; the argument, where headers cannot be set. */
-static int read_after(struct http_request *request, struct aip_stream_id *ret_after,
-                      aip_error **err)
+static int parse_after(const char *name, struct aip_str text, struct aip_stream_id *ret_after,
+                       aip_error **err)
 {
-        struct aip_str text = http_header(request, "Last-Event-ID");
-        const char *name = "Last-Event-ID";
         aip_error *why = NULL;
 
-        if (text.n == 0) {
-                text = http_query(request, "last_event_id");
-                name = "last_event_id";
-        }
         if (text.n == 0 || aip_stream_id_parse(text, ret_after, &why) == 0)
                 return 0;
         return aip_error_wrap(err, why, AIP_EINVAL, "%s", name);
+}
+
+/* The argument, where headers cannot be set; the header, as an EventSource sends it, which is newer. */
+static int read_after(struct http_request *request, struct aip_stream_id *ret_after,
+                      aip_error **err)
+{
+        int r = parse_after("last_event_id", http_query(request, "last_event_id"), ret_after, err);
+
+        return r < 0 ? r
+                     : parse_after("Last-Event-ID", http_header(request, "Last-Event-ID"),
+                                   ret_after, err);
 }
 
 static void open_feed(struct events_work *w, const struct aip_id *id, struct aip_stream_id after)
