@@ -183,8 +183,9 @@ static int stage_if(struct expr_sink *sink, struct expr_machine *m, aip_value *v
         struct stage *s = AIP_CONTAINER_OF(sink, struct stage, sink);
         uint32_t branch = expr_is_true(value) ? s->node->b : s->node->c;
         aip_value_unref(value);
-        return branch == EXPR_NONE ? expr_emit(m, s->out, aip_value_ref(s->input))
-                                   : expr_eval(m, branch, s->input, s->out);
+        if (branch != EXPR_NONE)
+                return expr_eval(m, branch, s->input, s->out);
+        return expr_emit(m, s->out, s->input ? aip_value_ref(s->input) : aip_value_null());
 }
 
 static int stage_truth(struct expr_sink *sink, struct expr_machine *m, aip_value *value)
