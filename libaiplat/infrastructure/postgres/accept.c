@@ -58,12 +58,6 @@ static const struct pg_statement create_again_statement = {
         CREATE("ON CONFLICT (id) DO NOTHING"),
 };
 
-/* The lane keeps its plans, which is for statements that look for nothing. */
-static const struct pg_statement plan_anew_statement = {
-        PG_STATEMENT_PLAN_ANEW,
-        "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)", /* this transaction only */
-};
-
 static const struct pg_statement resolve_statement = {
         PG_STATEMENT_CREATE_RESOLVE,
         "WITH found AS MATERIALIZED (SELECT i.slot, i.id, k.job_id, k.fingerprint "
@@ -138,9 +132,6 @@ static void put_input(struct pg_params *p, const struct pg_batch *batch)
 static int send_resolve(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
-        int r = pg_lane_send(lane, batch, &plan_anew_statement);
-        if (r < 0)
-                return r;
         COLUMN(p, PG_INT4, batch, pg_put_int4(p, (int32_t)i_));
         COLUMN(p, PG_UUID, batch, pg_put_id(p, &f->id));
         COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, key_of(create)));

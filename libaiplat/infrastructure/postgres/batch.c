@@ -33,6 +33,7 @@ static void forget_answers(struct pg_batch *batch)
                 PQclear(batch->results[i]);
         PQclear(AIP_TAKE(batch->failure));
         batch->n_results = batch->n_expected = batch->n_seen = 0;
+        batch->is_planned_anew = 0;
         batch->is_again = 0;
 }
 

@@ -25,9 +25,10 @@ static size_t bytes_of(const struct aip_op *op)
         return save->checkpoint.place.n + save->checkpoint.changes.n + 256;
 }
 
-#define HELD_BY_RIGHT                                                                              \
-        "JOIN jobs j ON j.id = i.job_id AND j.version = i.fence AND j.status = 'PROCESSING' "      \
-        "WHERE j.id = ANY ($5::uuid[]) "
+/* A session has it: it is being processed. */
+#define HELD_BY_RIGHT(low, high)                                                                   \
+        "JOIN jobs j ON j.id = i.job_id AND j.version = i.fence AND j.session IS NOT NULL "        \
+        "WHERE j.id = ANY ($5::uuid[]) AND " PG_SPAN(low, high) " "
 
 static const struct pg_statement save_statement = {
         PG_STATEMENT_SAVE,
@@ -35,7 +36,7 @@ static const struct pg_statement save_statement = {
         "place, changes) SELECT i.* FROM unnest($1::uuid[], $2::text[], $3::bigint[], "
         "$4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::integer[], $9::integer[], "
         "$10::text[], $11::text[]) AS i(owner, ns, n, fence, job_id, base, parent, step, source, "
-        "place, changes) " HELD_BY_RIGHT
+        "place, changes) " HELD_BY_RIGHT("$12", "$13")
         "ON CONFLICT (owner, ns, n) DO UPDATE SET job_id = EXCLUDED.job_id, "
         "fence = EXCLUDED.fence, base = EXCLUDED.base, parent = EXCLUDED.parent, "
         "step = EXCLUDED.step, source = EXCLUDED.source, place = EXCLUDED.place, "
@@ -47,7 +48,8 @@ static const struct pg_statement save_tasks_statement = {
         PG_STATEMENT_SAVE_TASKS,
         "INSERT INTO checkpoint_tasks AS c (owner, ns, n, fence, job_id, place, value) "
         "SELECT i.* FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::uuid[], "
-        "$6::integer[], $7::text[]) AS i(owner, ns, n, fence, job_id, place, value) " HELD_BY_RIGHT
+        "$6::integer[], $7::text[]) AS i(owner, ns, n, fence, job_id, place, value) " HELD_BY_RIGHT(
+                "$8", "$9")
         "ON CONFLICT (owner, ns, n, place) DO UPDATE SET job_id = EXCLUDED.job_id, "
         "fence = EXCLUDED.fence, value = EXCLUDED.value "
         "WHERE (c.job_id, c.fence) <= (EXCLUDED.job_id, EXCLUDED.fence) RETURNING owner",
@@ -85,6 +87,7 @@ static int send_save(struct pg_lane *lane, struct pg_batch *batch)
         COLUMN(p, PG_INT4, batch, 1u, pg_put_int4(p, (int32_t)c->source));
         COLUMN(p, PG_TEXT, batch, 1u, pg_put_text(p, c->place));
         COLUMN(p, PG_TEXT, batch, 1u, pg_put_text(p, c->changes));
+        pg_put_span(p, 5);
         return pg_lane_send(lane, batch, &save_statement);
 }
 
@@ -109,6 +112,7 @@ static int send_tasks(struct pg_lane *lane, struct pg_batch *batch)
         KEYS(p, batch, save->n_tasks);
         COLUMN(p, PG_INT4, batch, save->n_tasks, pg_put_int4(p, save->tasks[row].place));
         COLUMN(p, PG_TEXT, batch, save->n_tasks, pg_put_text(p, save->tasks[row].value));
+        pg_put_span(p, 5);
         return pg_lane_send(lane, batch, &save_tasks_statement);
 }
 

@@ -56,12 +56,7 @@ enum { SESSION, OUTBOX_ID, OUTBOX_N, SLOT, REVISION, JOB };
 
 static const struct pg_statement claim_statement = {
         PG_STATEMENT_CLAIM,
-        CLAIM("j.id = ANY ($4::uuid[])"),
-};
-
-static const struct pg_statement claim_single_statement = {
-        PG_STATEMENT_CLAIM_SINGLE,
-        CLAIM("j.id = ($4::uuid[])[1]"),
+        CLAIM("j.id = ANY ($4::uuid[]) AND " PG_SPAN("$8", "$9")),
 };
 
 /* For the one session of the claim; nothing when it is not alive. */
@@ -137,10 +132,6 @@ static void put_ids(struct pg_params *p, const struct aip_job_claim *claim)
 static int send_many(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
-        int is_single = batch->n_slots == 1 && claim_of(batch->slots[0])->n_ids == 1;
-        int r = is_single ? pg_lane_keep_plan(lane, batch) : 0;
-        if (r < 0)
-                return r;
         put_sessions(lane, batch);
         pg_array(p, PG_UUID);
         for (size_t i = 0; i < batch->n_slots; i++)
@@ -156,7 +147,8 @@ static int send_many(struct pg_lane *lane, struct pg_batch *batch)
                         pg_put_id(p, &claim_of(batch->slots[i])->session);
         }
         pg_put_silent(p, lane->connection.store->muted_events);
-        return pg_lane_send(lane, batch, is_single ? &claim_single_statement : &claim_statement);
+        pg_put_span(p, 4);
+        return pg_lane_send(lane, batch, &claim_statement);
 }
 
 static int send_one(struct pg_lane *lane, struct pg_batch *batch)

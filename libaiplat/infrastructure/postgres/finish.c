@@ -53,12 +53,7 @@ static size_t bytes_of(const struct aip_op *op)
 /* In the order of ids, whoever comes: no deadlocks. */
 static const struct pg_statement finish_statement = {
         PG_STATEMENT_FINISH,
-        FINISH("j.id = ANY ($1::uuid[])"),
-};
-
-static const struct pg_statement finish_single_statement = {
-        PG_STATEMENT_FINISH_SINGLE,
-        FINISH("j.id = ($1::uuid[])[1]"),
+        FINISH("j.id = ANY ($1::uuid[]) AND " PG_SPAN("$21", "$22")),
 };
 
 /* The time tells a repetition from what another made of the same version: recovery, a cancel. */
@@ -118,10 +113,6 @@ static void put_transition(struct pg_params *p, const struct pg_batch *batch)
 static int send(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
-        int is_single = batch->stage == 0 && batch->n_slots == 1;
-        int r = is_single ? pg_lane_keep_plan(lane, batch) : 0;
-        if (r < 0)
-                return r;
         put_fence(p, batch);
         if (batch->stage == 1) {
                 COLUMN(p, PG_TIMESTAMPTZ, batch, pg_put_time(p, f->updated_at_us));
@@ -130,7 +121,8 @@ static int send(struct pg_lane *lane, struct pg_batch *batch)
         put_outcome(p, batch);
         put_transition(p, batch);
         pg_put_silent(p, lane->connection.store->muted_events);
-        return pg_lane_send(lane, batch, is_single ? &finish_single_statement : &finish_statement);
+        pg_put_span(p, 1);
+        return pg_lane_send(lane, batch, &finish_statement);
 }
 
 static void finish_as(struct pg_store *store, struct pg_batch *batch, size_t slot,

@@ -11,29 +11,25 @@
 
 /*
  * Every statement of ours can and must go through an index, whatever the statistics say, hence the
- * switches. Jobs are looked for by `id = ANY (array)`, never by a join alone: planned with the array
- * at hand, the statement sees only the partitions that hold the ids, however many there are; and
- * nested loops are off, for what is known of the newest rows is always out of date, and a loop that
- * runs the wrong way round compares everything with everything (seen: 400 ms instead of 2 for 200
- * jobs). Plans are made anew each time: one that is cached while the tables are nearly empty walks
- * a whole index where it should probe. A batch pays for its plan once.
+ * switches. Jobs are looked for by `id = ANY (array)`, never by a join alone; and nested loops are
+ * off, for what is known of the newest rows is always out of date, and a loop that runs the wrong way
+ * round compares everything with everything (seen: 400 ms instead of 2 for 200 jobs).
  *
- * A lone job would pay more for plans than for all else. Statements about one job say `id = (array)[1]`,
- * for which there is one way, the primary key; their plan is kept (pg_lane_keep_plan). So are
- * those of the accept lane: what stores new jobs reads no table. The one statement there that does asks
- * for a plan of its own (accept.c).
+ * Planning takes as long as running for all but the largest batches. The plan of a statement that only
+ * one index can answer is kept (keeps_plan[]): it is right whatever the tables hold. Such a statement
+ * gives the lowest and the highest id beside the array, for a kept plan can leave partitions out by
+ * those, and not by an array; and it says nothing that a partial index would do for, or a plan that is
+ * made while the tables are nearly empty walks that index as a whole for ever. All others are planned
+ * anew each time.
  */
-#define SESSION_SETUP(plans)                                                                       \
-        "SET statement_timeout = '8s'; SET lock_timeout = 0; "                                     \
-        "SET idle_in_transaction_session_timeout = 0; SET TimeZone = 'UTC'; SET jit = off; "       \
-        "SET plan_cache_mode = " plans "; SET enable_seqscan = off; SET enable_nestloop = off; "   \
-        "SET enable_mergejoin = off; SET enable_bitmapscan = off; "                                \
-        "SET default_transaction_isolation = 'read committed'; "                                   \
-        "SELECT set_config('synchronous_commit', 'on', false) "                                    \
-        "WHERE current_setting('synchronous_commit') = 'off'"
-
-static const char session_setup[] = SESSION_SETUP("force_custom_plan");
-static const char accept_setup[] = SESSION_SETUP("force_generic_plan");
+static const char session_setup[] =
+        "SET statement_timeout = '8s'; SET lock_timeout = 0; "
+        "SET idle_in_transaction_session_timeout = 0; SET TimeZone = 'UTC'; SET jit = off; "
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
+        "SET enable_nestloop = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; "
+        "SET default_transaction_isolation = 'read committed'; "
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'";
 
 static const char *const lane_names[PG_N_LANES] = {
         [PG_ACCEPT] = "accept", [PG_RESULTS] = "results", [PG_WORK] = "work",
@@ -55,19 +51,20 @@ static int has_work(const struct pg_lane *lane)
         return 0;
 }
 
-static int encode(struct pg_lane *lane, const char **values, int *lengths, int *formats)
+struct wire_params {
+        const char *values[PG_PARAMS_MAX];
+        int lengths[PG_PARAMS_MAX], formats[PG_PARAMS_MAX];
+};
+
+static void encode(const struct pg_params *params, struct wire_params *ret)
 {
-        struct pg_params *params = &lane->params;
-        if (params->is_out_of_memory)
-                return AIP_ENOMEM;
         for (int i = 0; i < params->n; i++) {
                 const struct pg_param *param = &params->params[i];
                 int is_null = param->n_elements < 0 && param->is_null;
-                values[i] = is_null ? NULL : aip_buf_str(&param->bytes).p;
-                lengths[i] = (int)param->bytes.n;
-                formats[i] = 1;
+                ret->values[i] = is_null ? NULL : aip_buf_str(&param->bytes).p;
+                ret->lengths[i] = (int)param->bytes.n;
+                ret->formats[i] = 1;
         }
-        return 0;
 }
 
 static int prepare(struct pg_lane *lane, struct pg_batch *batch,
@@ -82,36 +79,65 @@ static int prepare(struct pg_lane *lane, struct pg_batch *batch,
         return 0;
 }
 
-int pg_lane_send(struct pg_lane *lane, struct pg_batch *batch, const struct pg_statement *statement)
+static int execute(struct pg_lane *lane, struct pg_batch *batch,
+                   const struct pg_statement *statement, const struct pg_params *params)
 {
-        const char *values[PG_PARAMS_MAX];
-        int lengths[PG_PARAMS_MAX], formats[PG_PARAMS_MAX];
+        struct wire_params wire;
         char name[16];
         snprintf(name, sizeof(name), "aip_%d", (int)statement->name);
-        int r = encode(lane, values, lengths, formats);
+        int r = prepare(lane, batch, statement, name);
+        if (r < 0)
+                return r;
+        encode(params, &wire);
+        if (!PQsendQueryPrepared(lane->connection.pg, name, params->n, wire.values, wire.lengths,
+                                 wire.formats, 1))
+                return AIP_EUNAVAILABLE;
+        return 0;
+}
+
+/* For the rest of this transaction. */
+static const struct pg_statement plan_anew_statement = {
+        PG_STATEMENT_PLAN_ANEW,
+        "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)",
+};
+
+static int plan_anew(struct pg_lane *lane, struct pg_batch *batch)
+{
+        static const struct pg_params none;
+        int r = execute(lane, batch, &plan_anew_statement, &none);
         if (r == 0)
-                r = prepare(lane, batch, statement, name);
-        if (r == 0 && !PQsendQueryPrepared(lane->connection.pg, name, lane->params.n, values,
-                                           lengths, formats, 1))
-                r = AIP_EUNAVAILABLE;
+                batch->expected[batch->n_expected++] = -1 - PG_STATEMENT_PLAN_ANEW;
+        batch->is_planned_anew = 1;
+        return r;
+}
+
+/* Those that one index alone can answer, or that look for nothing. */
+static const char keeps_plan[PG_N_STATEMENTS] = {
+        [PG_STATEMENT_CREATE] = 1, [PG_STATEMENT_CREATE_AGAIN] = 1,
+        [PG_STATEMENT_CLAIM] = 1,  [PG_STATEMENT_FINISH] = 1,
+        [PG_STATEMENT_SAVE] = 1,   [PG_STATEMENT_SAVE_TASKS] = 1,
+        [PG_STATEMENT_FETCH] = 1,  [PG_STATEMENT_REVISION] = 1,
+        [PG_STATEMENT_PING] = 1,   [PG_STATEMENT_LAZY_COMMIT] = 1,
+        [PG_STATEMENT_FORGET] = 1,
+};
+
+/* An UPDATE leaves partitions out when it runs, not only when it is planned, since PostgreSQL 14. */
+static int needs_new_plan(const struct pg_lane *lane, const struct pg_statement *statement)
+{
+        return !keeps_plan[statement->name] || PQserverVersion(lane->connection.pg) < 140000;
+}
+
+int pg_lane_send(struct pg_lane *lane, struct pg_batch *batch, const struct pg_statement *statement)
+{
+        int r = lane->params.is_out_of_memory ? AIP_ENOMEM : 0;
+        if (r == 0 && !batch->is_planned_anew && needs_new_plan(lane, statement))
+                r = plan_anew(lane, batch);
+        if (r == 0)
+                r = execute(lane, batch, statement, &lane->params);
         if (r == 0)
                 batch->expected[batch->n_expected++] = (int16_t)statement->name;
         pg_params_clear(&lane->params);
         return r;
-}
-
-/* For this transaction only. */
-static const struct pg_statement keep_plan_statement = {
-        PG_STATEMENT_KEEP_PLAN,
-        "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)",
-};
-
-/* Kept plans need partitions that are left out when an UPDATE runs, which came with PostgreSQL 14. */
-int pg_lane_keep_plan(struct pg_lane *lane, struct pg_batch *batch)
-{
-        if (PQserverVersion(lane->connection.pg) < 140000)
-                return 0;
-        return pg_lane_send(lane, batch, &keep_plan_statement);
 }
 
 static void remove_last(struct pg_batch_list *list)
@@ -286,8 +312,7 @@ void pg_lane_init(struct pg_lane *lane, struct pg_store *store, enum pg_lane_nam
 {
         static const struct pg_connection_ops ops = {
                 .on_ready = on_ready, .on_input = on_input, .on_lost = on_lost};
-        pg_connection_init(&lane->connection, store, lane_names[name],
-                           name == PG_ACCEPT ? accept_setup : session_setup, &ops);
+        pg_connection_init(&lane->connection, store, lane_names[name], session_setup, &ops);
         lane->connection.is_pipelined = 1;
         lane->name = name;
         lane->watchdog.fire = on_silence;

@@ -9,6 +9,8 @@
 #define PG_EPOCH_US   INT64_C(946684800000000)
 #define PG_KEEP_BYTES (1u << 20)
 
+enum { ARRAY_HEADER = 20, ELEMENT_HEADER = 4 }; /* bytes of an array's encoding */
+
 /* A batch is gathered up to PG_BATCH_BYTES, a single operation may be larger. */
 #define PG_PARAM_MAX_BYTES (256u << 20)
 
@@ -77,7 +79,7 @@ static void count_element(struct pg_params *params, uint32_t n_bytes)
                 return;
         param->n_elements++;
         uint32_t big = htobe32((uint32_t)param->n_elements);
-        if (param->bytes.n >= 20)
+        if (param->bytes.n >= ARRAY_HEADER)
                 memcpy(param->bytes.p + 12, &big, sizeof(big));
         put_u32(params, n_bytes);
 }
@@ -149,6 +151,27 @@ void pg_put_bytes(struct pg_params *params, const void *bytes, size_t n)
 void pg_put_id(struct pg_params *params, const struct aip_id *id)
 {
         put_element(params, id->bytes, sizeof(id->bytes));
+}
+
+void pg_put_span(struct pg_params *params, int nth)
+{
+        const struct pg_param *ids = &params->params[nth - 1];
+        struct aip_id low, high, id;
+
+        memset(&low, 0xFF, sizeof(low));
+        memset(&high, 0, sizeof(high));
+        for (size_t at = ARRAY_HEADER; at + ELEMENT_HEADER + sizeof(id) <= ids->bytes.n;
+             at += ELEMENT_HEADER + sizeof(id)) {
+                memcpy(&id, ids->bytes.p + at + ELEMENT_HEADER, sizeof(id));
+                if (memcmp(&id, &low, sizeof(id)) < 0)
+                        low = id;
+                if (memcmp(&id, &high, sizeof(id)) > 0)
+                        high = id;
+        }
+        pg_scalar(params);
+        pg_put_id(params, &low);
+        pg_scalar(params);
+        pg_put_id(params, &high);
 }
 
 void pg_put_silent(struct pg_params *params, uint32_t muted_events)

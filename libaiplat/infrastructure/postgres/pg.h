@@ -112,6 +112,9 @@ void pg_put_text(struct pg_params *params, struct aip_str s);
 void pg_put_text_or_null(struct pg_params *params, struct aip_str s); /* s.p NULL: null */
 void pg_put_bytes(struct pg_params *params, const void *bytes, size_t n);
 void pg_put_id(struct pg_params *params, const struct aip_id *id);
+/* Two parameters more: the lowest and the highest of the ids in the array `nth` ($1: 1). */
+void pg_put_span(struct pg_params *params, int nth);
+#define PG_SPAN(low, high) "j.id BETWEEN " low "::uuid AND " high "::uuid"
 /* A parameter of its own: the kinds of transitions of whose events none is published. */
 void pg_put_silent(struct pg_params *params, uint32_t muted_events);
 
@@ -220,16 +223,13 @@ enum pg_statement_name {
         PG_STATEMENT_CREATE_AGAIN,
         PG_STATEMENT_CREATE_RESOLVE,
         PG_STATEMENT_PLAN_ANEW,
-        PG_STATEMENT_KEEP_PLAN,
         PG_STATEMENT_FINISH,
-        PG_STATEMENT_FINISH_SINGLE,
         PG_STATEMENT_FINISH_RESOLVE,
         PG_STATEMENT_CANCEL,
         PG_STATEMENT_CANCEL_RESOLVE,
         PG_STATEMENT_RELEASE,
         PG_STATEMENT_LEAVE,
         PG_STATEMENT_CLAIM,
-        PG_STATEMENT_CLAIM_SINGLE,
         PG_STATEMENT_CLAIM_DUE,
         PG_STATEMENT_CLAIM_SOME,
         PG_STATEMENT_RENEW,
@@ -252,7 +252,6 @@ enum pg_statement_name {
         PG_STATEMENT_FORGET,
         PG_STATEMENT_PING,
         PG_STATEMENT_FETCH,
-        PG_STATEMENT_FETCH_SINGLE,
         PG_STATEMENT_REVISION,
         PG_STATEMENT_LOAD,
         PG_STATEMENT_LIST,
@@ -296,8 +295,10 @@ struct pg_batch {
         PGresult *results[PG_RESULTS_MAX]; /* of the statements, without preparations */
         int n_results;
         PGresult *failure;                    /* the first error */
-        int16_t expected[2 * PG_RESULTS_MAX]; /* statements on the wire; -1 - name: preparation */
+        /* Statements on the wire; -1 - name: its preparation, or one whose result is nobody's. */
+        int16_t expected[2 * PG_RESULTS_MAX + 2];
         int n_expected, n_seen;
+        int is_planned_anew; /* what is sent from now on */
         size_t n_slots;
         struct aip_op *slots[];
 };
@@ -327,11 +328,10 @@ void pg_lane_init(struct pg_lane *lane, struct pg_store *store, enum pg_lane_nam
 void pg_lane_stop(struct pg_lane *lane);
 /* Send what can be sent, soon; connects when it must. */
 void pg_lane_wake(struct pg_lane *lane);
-/* Send one statement of `batch` with lane->params, preparing it if need be. */
+/* Send one statement of `batch` with lane->params, preparing it if need be. Unless it keeps its plan, it
+ * and those after it are planned anew. */
 int pg_lane_send(struct pg_lane *lane, struct pg_batch *batch,
                  const struct pg_statement *statement);
-/* Before the parameters of a statement about one job: its plan is made once and kept. Adds a result. */
-int pg_lane_keep_plan(struct pg_lane *lane, struct pg_batch *batch);
 
 /* batch.c */
 void pg_batch_list_append(struct pg_batch_list *list, struct pg_batch *batch);

@@ -18,28 +18,20 @@ static struct aip_job_fetch *fetch_of(struct aip_op *op)
 
 static const struct pg_statement fetch_statement = {
         PG_STATEMENT_FETCH,
-        FETCH("j.id = ANY ($2::uuid[])"),
-};
-
-static const struct pg_statement fetch_single_statement = {
-        PG_STATEMENT_FETCH_SINGLE,
-        FETCH("j.id = ($2::uuid[])[1]"),
+        FETCH("j.id = ANY ($2::uuid[]) AND " PG_SPAN("$3", "$4")),
 };
 
 static int send_fetch(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
-        int is_single = batch->n_slots == 1;
-        int r = is_single ? pg_lane_keep_plan(lane, batch) : 0;
-        if (r < 0)
-                return r;
         pg_array(p, PG_INT4);
         for (size_t i = 0; i < batch->n_slots; i++)
                 pg_put_int4(p, (int32_t)i);
         pg_array(p, PG_UUID);
         for (size_t i = 0; i < batch->n_slots; i++)
                 pg_put_id(p, &fetch_of(batch->slots[i])->id);
-        return pg_lane_send(lane, batch, is_single ? &fetch_single_statement : &fetch_statement);
+        pg_put_span(p, 2);
+        return pg_lane_send(lane, batch, &fetch_statement);
 }
 
 static void fetch_answered(struct pg_store *store, struct pg_batch *batch)
