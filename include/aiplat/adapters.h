@@ -88,6 +88,9 @@ struct aip_cache_options {
         struct aip_random random;
         const char *url;
         size_t max_bytes; /* memory cache only: least recently used entries go first; 0: 64 MiB */
+        /* Redis only: so much of what was read lately is kept in this process, too, for up to a minute,
+         * also beyond its time to live; 0: nothing. */
+        size_t near_bytes;
 };
 
 struct aip_cache_handle {
@@ -135,12 +138,13 @@ struct aip_http_client_options {
         const struct aip_log *log;
         int32_t connect_timeout_ms;       /* default 10,000 */
         int32_t max_connections_per_host; /* default 256; more calls wait for a free one */
-        const char *ca_file; /* PEM bundle of the authorities to trust; NULL: the system's */
+        const char *ca_file;     /* PEM bundle of the authorities to trust; NULL: the system's */
         int32_t idle_timeout_ms; /* without any call: connections are closed; default 30,000 */
 };
 #define AIP_HTTP_CLIENT_OPTIONS_INIT                                                               \
         {                                                                                          \
-                sizeof(struct aip_http_client_options), {NULL, NULL}, NULL, 10000, 256, NULL, 30000\
+                sizeof(struct aip_http_client_options), {NULL, NULL}, NULL, 10000, 256, NULL,      \
+                        30000                                                                      \
         }
 AIP_API int aip_http_client_new(const struct aip_http_client_options *options,
                                 aip_http_client **ret_client, aip_error **err);

@@ -11,6 +11,8 @@
 #include "macros.h"
 #include "mem.h"
 
+#define NEAR_BYTES ((size_t)8 << 20) /* of ended jobs that clients of this process ask for again */
+
 static int has_scheme(const char *url, const char *scheme)
 {
         return strncmp(url, scheme, strlen(scheme)) == 0;
@@ -79,10 +81,14 @@ int runtime_make_cache(const struct aip_settings_values *settings, const struct 
                        struct aip_cache_handle *ret_cache, aip_error **err)
 {
         const char *url = settings->redis_url;
-        struct aip_cache_options o = {sizeof(o), base->loop, base->log, base->random, url, 0};
+        struct aip_cache_options o = {.self_size = sizeof(o), .url = url};
 
+        o.loop = base->loop;
+        o.log = base->log;
+        o.random = base->random;
         if (has_scheme(url, "memory:"))
                 return aip_memory_cache_new(&o, ret_cache, err);
+        o.near_bytes = NEAR_BYTES;
         if (has_scheme(url, "redis:") || has_scheme(url, "rediss:"))
                 return aip_redis_cache_new(&o, ret_cache, err);
         return aip_error_set(err, AIP_EINVAL,

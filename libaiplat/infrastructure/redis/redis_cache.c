@@ -6,9 +6,14 @@
  *
  * Commands are pipelined: whatever is asked in one turn of the loop leaves in one write. Loop
  * thread only; the connection is redis_link.h's.
+ *
+ * What was read lately is kept near, in this process (near_bytes): asking Redis costs as much as
+ * answering the client, and those who ask for a job that has ended ask again. It can be no more stale
+ * than the cache itself, which holds only what does not change.
  */
 #include <aiplat/adapters.h>
 
+#include "lru.h"
 #include "macros.h"
 #include "mem.h"
 #include "redis_link.h"
@@ -19,6 +24,7 @@
 #define COMMAND_TIMEOUT_MS 200
 #define COMMANDS_MAX       1000               /* unanswered; beyond, gets fail, puts go */
 #define PENDING_MAX_BYTES  ((size_t)16 << 20) /* of values on their way */
+#define NEAR_MS            60000
 
 enum command_kind { COMMAND_GET, COMMAND_PUT, COMMAND_PING };
 
@@ -38,6 +44,7 @@ struct redis_cache {
         struct redis_url url;
         struct redis_link link;
         size_t n_commands, n_bytes;
+        struct aip_lru near;
         struct aip_op *closing;
 };
 
@@ -103,7 +110,36 @@ static void arm(struct command *command, const struct aip_op *op)
         aip_timer_set(cache->loop, &command->timer, AIP_MAX(limit_ms, 0));
 }
 
-static int read_value(struct aip_cache_get *get, const redisReply *reply, aip_error **err)
+static void keep_near(struct redis_cache *cache, struct aip_str key, struct aip_str value,
+                      int64_t ttl_ms)
+{
+        if (cache->near.max_bytes > 0)
+                aip_lru_put(&cache->near, key, value,
+                            aip_now_ms(cache->loop) + AIP_MIN(ttl_ms, (int64_t)NEAR_MS));
+}
+
+/* Who puts (a worker) need not be who reads: only what was read before is kept. */
+static void replace_near(struct redis_cache *cache, struct aip_str key, struct aip_str value,
+                         int64_t ttl_ms)
+{
+        struct aip_str old;
+        if (aip_lru_get(&cache->near, key, aip_now_ms(cache->loop), &old))
+                keep_near(cache, key, value, ttl_ms);
+}
+
+static int take_value(struct aip_cache_get *get, struct aip_str value, aip_error **err)
+{
+        int r = aip_buf_append(&get->ret_value, value);
+        if (r == AIP_ENOMEM)
+                return aip_error_set_nomem(err);
+        if (r < 0)
+                return aip_error_set(err, r, "the cached value is larger than the caller allows");
+        get->ret_is_hit = 1;
+        return 0;
+}
+
+static int read_value(struct redis_cache *cache, struct aip_cache_get *get, const redisReply *reply,
+                      aip_error **err)
 {
         if (reply->type == REDIS_REPLY_NIL) {
                 get->ret_is_hit = 0;
@@ -111,13 +147,9 @@ static int read_value(struct aip_cache_get *get, const redisReply *reply, aip_er
         }
         if (reply->type != REDIS_REPLY_STRING)
                 return aip_error_set(err, AIP_EPROTOCOL, "Redis did not answer with a text");
-        int r = aip_buf_append(&get->ret_value, aip_str_make(reply->str, (size_t)reply->len));
-        if (r == AIP_ENOMEM)
-                return aip_error_set_nomem(err);
-        if (r < 0)
-                return aip_error_set(err, r, "the cached value is larger than the caller allows");
-        get->ret_is_hit = 1;
-        return 0;
+        struct aip_str value = aip_str_make(reply->str, (size_t)reply->len);
+        keep_near(cache, get->key, value, NEAR_MS);
+        return take_value(get, value, err);
 }
 
 static void read_reply(struct command *command, const redisReply *reply, aip_error **err)
@@ -127,7 +159,8 @@ static void read_reply(struct command *command, const redisReply *reply, aip_err
         else if (reply->type == REDIS_REPLY_ERROR)
                 aip_error_set(err, AIP_EUNAVAILABLE, "Redis answered: %s", reply->str);
         else if (command->kind == COMMAND_GET)
-                read_value(AIP_CONTAINER_OF(command->op, struct aip_cache_get, op), reply, err);
+                read_value(command->cache, AIP_CONTAINER_OF(command->op, struct aip_cache_get, op),
+                           reply, err);
 }
 
 static void got_reply(redisAsyncContext *context, void *data, void *user)
@@ -178,6 +211,12 @@ static void get(void *self, struct aip_cache_get *get_op)
         const char *argv[] = {"GET", get_op->key.p};
         const size_t lengths[] = {3, get_op->key.n};
         aip_error *err = NULL;
+        struct aip_str value;
+        if (aip_lru_get(&cache->near, get_op->key, aip_now_ms(cache->loop), &value)) {
+                take_value(get_op, value, &err);
+                aip_op_finish(cache->loop, &get_op->op, err);
+                return;
+        }
         if (send_command(cache, COMMAND_GET, &get_op->op, 2, argv, lengths, &err) < 0)
                 aip_op_finish(cache->loop, &get_op->op, err);
 }
@@ -188,6 +227,7 @@ static void put(void *self, struct aip_str key, struct aip_str value, int32_t tt
         char seconds[16];
         if (ttl_s <= 0)
                 return;
+        replace_near(cache, key, value, (int64_t)ttl_s * 1000);
         int n = snprintf(seconds, sizeof(seconds), "%d", ttl_s);
         const char *argv[] = {"SET", key.p, value.p ? value.p : "", "EX", seconds};
         const size_t lengths[] = {3, key.n, value.n, 2, (size_t)n};
@@ -214,6 +254,7 @@ static void link_closed(struct redis_link *link)
         struct aip_loop loop = cache->loop;
         struct aip_op *op = cache->closing;
         redis_url_deinit(&cache->url);
+        aip_lru_deinit(&cache->near);
         aip_free(cache);
         if (op)
                 aip_op_finish(loop, op, NULL);
@@ -235,8 +276,16 @@ static const struct aip_cache_ops redis_cache_ops = {
         .ping = ping,
 };
 
-int aip_redis_cache_new(const struct aip_cache_options *options,
-                        struct aip_cache_handle *ret_cache, aip_error **err)
+/* Callers that were built before the field was there do not have it. */
+static size_t near_bytes_of(const struct aip_cache_options *options)
+{
+        struct aip_cache_options whole = {0};
+        memcpy(&whole, options, AIP_MIN(options->self_size, sizeof(whole)));
+        return whole.near_bytes;
+}
+
+int aip_redis_cache_new(const struct aip_cache_options *options, struct aip_cache_handle *ret_cache,
+                        aip_error **err)
 {
         if (!options || !options->loop.ops || !options->url || !ret_cache)
                 return aip_error_set(err, AIP_EINVAL, "a Redis cache needs a loop and a URL");
@@ -249,6 +298,7 @@ int aip_redis_cache_new(const struct aip_cache_options *options,
                 return r;
         }
         cache->loop = options->loop;
+        aip_lru_init(&cache->near, near_bytes_of(options));
         cache->link = (struct redis_link){.loop = options->loop,
                                           .log = options->log,
                                           .component = COMPONENT,
