@@ -36,6 +36,7 @@
 #define EVENTS_DUE_IN_FLIGHT  400
 #define EVENTS_LATE_MS        1000
 #define FORGET_BATCH          512
+#define FORGET_PAUSE_MS       20 /* rows that few jobs leave behind are gathered for so long */
 #define TO_FORGET_MAX         65536
 #define CHORE_BATCH           500
 #define EVENT_MAX_BYTES       1024
@@ -120,6 +121,7 @@ struct aip_outbox_relay {
 
         /* rows that are published: the batch being removed, and the next one */
         struct aip_op forget_op;
+        struct aip_timer forget_timer;
         int64_t *forgetting, *to_forget;
         size_t n_forgetting, n_to_forget, to_forget_capacity;
         struct aip_trouble forget_trouble;
@@ -282,6 +284,7 @@ static void free_when_idle(struct aip_outbox_relay *r)
         struct aip_loop loop = r->loop;
 
         aip_timer_clear(loop, &r->close_timer);
+        aip_timer_clear(loop, &r->forget_timer);
         aip_undefer(loop, &r->pump_task);
         free_entries(&r->tasks);
         free_entries(&r->events);
@@ -302,9 +305,12 @@ static void close_deadline(struct aip_timer *timer)
         free_when_idle(r);
 }
 
-/* ── forgetting published rows: one removal in flight, the rest is the next batch ────────────── */
+/* ── forgetting published rows: one removal in flight, the rest is the next batch ──────────────
+ *
+ * Nobody waits for it, so it is done for many at a time: a transaction for each would cost the database
+ * as much as the job. */
 
-static void start_forget(struct aip_outbox_relay *r);
+static void forget_soon(struct aip_outbox_relay *r);
 
 static void forget_done(struct aip_op *op)
 {
@@ -319,14 +325,12 @@ static void forget_done(struct aip_op *op)
         aip_error_free(AIP_TAKE(op->err));
         AIP_FAULT_POINT("outbox.forgotten");
         r->n_forgetting = 0;
-        start_forget(r);
+        forget_soon(r);
         free_when_idle(r);
 }
 
 static void start_forget(struct aip_outbox_relay *r)
 {
-        if (r->n_forgetting > 0 || r->n_to_forget == 0 || r->is_abandoning)
-                return;
         size_t n = AIP_MIN(r->n_to_forget, (size_t)FORGET_BATCH);
 
         memcpy(r->forgetting, r->to_forget, n * sizeof(*r->forgetting));
@@ -336,6 +340,24 @@ static void start_forget(struct aip_outbox_relay *r)
         r->forget_op = (struct aip_op){.done = forget_done};
         r->forget_op.deadline_ms = aip_now_ms(r->loop) + STORE_WAIT_MS;
         r->jobs.ops->forget(r->jobs.self, &r->forget_op, r->forgetting, n);
+}
+
+static void forget_gathered(struct aip_timer *timer)
+{
+        struct aip_outbox_relay *r = AIP_CONTAINER_OF(timer, struct aip_outbox_relay, forget_timer);
+
+        if (r->n_forgetting == 0 && r->n_to_forget > 0)
+                start_forget(r);
+}
+
+static void forget_soon(struct aip_outbox_relay *r)
+{
+        if (r->n_forgetting > 0 || r->n_to_forget == 0 || r->is_abandoning)
+                return;
+        if (r->closing || r->n_to_forget >= FORGET_BATCH)
+                start_forget(r);
+        else if (!r->forget_timer.is_armed)
+                aip_timer_set(r->loop, &r->forget_timer, FORGET_PAUSE_MS);
 }
 
 static void remember_to_forget(struct aip_outbox_relay *r, int64_t outbox_id)
@@ -363,7 +385,7 @@ static void entry_end(struct entry *e)
 
         if (is_published) {
                 remember_to_forget(r, e->transition.outbox_id);
-                start_forget(r);
+                forget_soon(r);
         }
         aip_list_append(&r->free_entries, &e->link);
 }
@@ -723,6 +745,7 @@ int aip_outbox_relay_new(const struct aip_outbox_relay_options *o, aip_outbox_re
         r->muted_events = o->muted_events;
         r->pump_task.run = pump;
         r->close_timer.fire = close_deadline;
+        r->forget_timer.fire = forget_gathered;
         aip_list_init(&r->tasks);
         aip_list_init(&r->events);
         aip_list_init(&r->free_entries);
@@ -752,5 +775,6 @@ void aip_outbox_relay_close(aip_outbox_relay *r, struct aip_op *op)
         if (op->deadline_ms > 0)
                 aip_timer_set(r->loop, &r->close_timer,
                               AIP_MAX(op->deadline_ms - aip_now_ms(r->loop), (int64_t)0));
+        forget_soon(r);
         free_when_idle(r);
 }

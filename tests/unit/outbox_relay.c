@@ -23,6 +23,7 @@ Test(outbox_relay, publishes_then_forgets)
         pass_ms(&one, 1);
         cr_expect_eq(one.broker.n_tasks, 1u);
         cr_expect_eq(broker_events(&one.broker, "job.created"), 1u);
+        pass_ms(&one, 25);
         cr_expect_eq(one.memory->outbox.n, 0u);
         cr_expect_eq(aip_outbox_relay_waiting(one.node.relay), 0u);
 }

@@ -9,7 +9,9 @@
 
 static struct test_loop loop;
 static struct aip_publish *held[HELD_MAX];
-static size_t n_held, n_published, n_forgotten;
+#define GATHER_MS 25 /* a little longer than rows to remove are gathered */
+
+static size_t n_held, n_published, n_forgotten, n_removals;
 static aip_outbox_relay *relay;
 
 static void hold(void *self, struct aip_publish *publish)
@@ -43,6 +45,7 @@ static void forget(void *self, struct aip_op *op, const int64_t *ids, size_t n)
 {
         (void)self, (void)ids;
         n_forgotten += n;
+        n_removals++;
         aip_op_finish(loop.port, op, NULL);
 }
 
@@ -108,10 +111,37 @@ Test(relay_alone, a_row_is_forgotten_when_all_its_messages_are_confirmed)
         cr_assert_eq(n_held, 2u, "then the event");
         cr_expect_eq(n_forgotten, 0u);
         aip_op_finish(loop.port, &held[1]->op, NULL);
-        test_loop_pass_ms(&loop, 1);
+        test_loop_pass_ms(&loop, GATHER_MS);
         cr_expect_eq(n_forgotten, 1u);
         aip_outbox_relay_close(relay, &op.op);
         cr_expect(test_loop_wait(&loop, 1, test_op_is_done, &op));
+        test_loop_close(&loop);
+}
+
+static void live_one_job(void)
+{
+        push(1);
+        for (int i = 0; i < 2; i++) { /* the task, then the event */
+                test_loop_pass_ms(&loop, 1);
+                confirm(n_held, 0);
+        }
+}
+
+/* Rows of lone jobs, one after the other, do not cost a removal each; closing does not wait. */
+Test(relay_alone, rows_are_gathered_before_they_are_forgotten)
+{
+        struct test_op op = {.op.done = test_op_done};
+
+        for (int i = 0; i < 5; i++)
+                live_one_job();
+        cr_expect_eq(n_removals, 0u);
+        test_loop_pass_ms(&loop, GATHER_MS);
+        cr_expect_eq(n_removals, 1u);
+        cr_expect_eq(n_forgotten, 5u);
+        live_one_job();
+        aip_outbox_relay_close(relay, &op.op);
+        cr_expect(test_loop_wait(&loop, 1, test_op_is_done, &op));
+        cr_expect_eq(n_removals, 2u);
         test_loop_close(&loop);
 }
 
@@ -134,7 +164,7 @@ static void confirm_one(size_t i, int is_refused)
         if (is_refused)
                 aip_error_set(&err, AIP_EUNAVAILABLE, "refused");
         aip_op_finish(loop.port, &held[i]->op, err);
-        test_loop_pass_ms(&loop, 1);
+        test_loop_pass_ms(&loop, GATHER_MS);
 }
 
 static void close_alone(void)
@@ -203,6 +233,7 @@ static void confirm_to_the_end(void)
                 confirm(n_held, 0);
                 test_loop_pass_ms(&loop, 1);
         }
+        test_loop_pass_ms(&loop, GATHER_MS);
 }
 
 static void push_events(int64_t from, int64_t n)
@@ -222,8 +253,8 @@ static void learn_that_somebody_is_bound(void)
         push_events(1000000, 1);
         test_loop_pass_ms(&loop, 1);
         confirm(1, 0);
-        test_loop_pass_ms(&loop, 1);
-        n_published = n_forgotten = 0;
+        test_loop_pass_ms(&loop, GATHER_MS);
+        n_published = n_forgotten = n_removals = 0;
 }
 
 Test(relay_alone, a_thousand_tasks_and_a_few_events_are_unconfirmed_at_most)
