@@ -1,15 +1,20 @@
 """More is offered than can be done: what is accepted is done in time, the rest is told when to return.
 
-The store is given a fixed pace, a millisecond a job, so that the tests are about the store's limit and
-not about how the load and the programs share this machine's cores. `--full` goes on for minutes.
+Once the store is given a fixed pace, a millisecond a job, so that the test is about the store's limit
+and not about how the load and the programs share this machine's cores; once everything is as fast as it
+is. `--full` goes on for minutes.
 """
 
+import json
 import os
+import resource
 import select
 import socket
+import subprocess
 import threading
 import time
 
+import programs
 import pytest
 from open_loop import OpenLoop, percentile
 
@@ -77,6 +82,43 @@ def test_three_times_what_the_store_can_do(served, is_full):
     gateway = served.gateway(LOG_LEVEL="info")
     served.sql(SLOW_STORE)
     overload(served, gateway, 120 if is_full else 10)
+
+
+class Offered:
+    """What came of jobs offered by offer_jobs.c, which is fast enough for the real capacity."""
+
+    def __init__(self, address, seconds, connections, rate=0):
+        program = programs.build_folder() / "tests/scenario/offer_jobs"
+        done = subprocess.run([program, *map(str, (address[1], seconds, connections, rate))],
+                              capture_output=True, text=True, check=True, timeout=seconds + 60)
+        self.__dict__.update(json.loads(done.stdout))
+        self.a_second = self.accepted / seconds
+
+
+def test_three_times_what_the_gateway_and_its_store_can_do(served, is_full):
+    """Refusing costs the same processors as accepting, and so does offering; half of the capacity is
+    what is left for certain on two cores. The machine may have other things to do: therefore the
+    capacity is measured before and after, and what is accepted may take seconds."""
+    links = min(5000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2)
+    gateway, seconds = served.gateway(LOG_LEVEL="info"), 120 if is_full else 20
+    before = Offered(gateway.api.address, 4, 64)
+    memory = MostMemory(gateway)
+    load = Offered(gateway.api.address, seconds, links, int(3.2 * before.a_second))
+    most = memory.end()
+    after = Offered(gateway.api.address, 4, 64)
+    figures = (f"capacity {before.a_second:.0f}/s, {after.a_second:.0f}/s, offered "
+               f"{load.sent / seconds:.0f}/s, accepted {load.a_second:.0f}/s, p50 {load.p50_ms} ms, "
+               f"p99 {load.p99_ms} ms, memory {most / 2**20:.0f} MB, {vars(load)}")
+    print(figures)
+    for one in (before, load, after):
+        assert one.broken == one.unanswered == one.without_retry_after == 0, figures
+    assert before.refused == 0, figures
+    assert load.sent >= 3 * min(before.a_second, after.a_second) * seconds, figures
+    assert load.a_second >= 0.5 * min(before.a_second, after.a_second), figures
+    assert load.p50_ms < 2000 and load.p99_ms < 10_000, figures
+    assert most < 250 * 2**20, figures
+    (stored,), = served.sql("SELECT count(*) FROM jobs")
+    assert int(stored) == before.accepted + load.accepted + after.accepted, figures
 
 
 # -- clients that take up connections --------------------------------------------------------------
