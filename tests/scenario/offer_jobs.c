@@ -5,7 +5,7 @@
  *     offer_jobs PORT SECONDS CONNECTIONS RATE
  *
  * RATE jobs a second are due, whatever the gateway makes of them; one that is due goes out on a
- * connection that is free, and its time runs from when it was due.  With RATE 0 every connection
+ * connection that is free, and its time runs from then.  With RATE 0 every connection
  * posts again as soon as it has its answer: what comes back is the capacity.  Prints one JSON line.
  * It must never retry, and it counts an answer that it does not expect as broken.
  */
@@ -34,7 +34,7 @@
 struct link {
         int fd;
         bool is_open, is_busy;
-        int64_t due_ns;
+        int64_t sent_ns;
         size_t n_heard;
         struct link *next_free;
         char heard[LINK_BYTES];
@@ -82,7 +82,7 @@ static void open_link(struct link *link, uint16_t port)
 }
 
 /* A request is small enough for an idle connection's buffer, so it goes out in one piece. */
-static void send_job(struct link *link, int64_t due_ns)
+static void send_job(struct link *link)
 {
         char body[64], request[256];
         int n_body =
@@ -94,7 +94,7 @@ static void send_job(struct link *link, int64_t due_ns)
 
         load.n_sent++;
         link->is_busy = true;
-        link->due_ns = due_ns;
+        link->sent_ns = now_ns();
         link->n_heard = 0;
         if (send(link->fd, request, (size_t)n, MSG_NOSIGNAL) != n) {
                 load.n_broken++;
@@ -116,7 +116,7 @@ static void lose(struct link *link)
 static void count_answer(struct link *link)
 {
         int status = atoi(link->heard + strlen("HTTP/1.1 "));
-        int64_t ms = (now_ns() - link->due_ns) / 1000000;
+        int64_t ms = (now_ns() - link->sent_ns) / 1000000;
         const char *retry = strcasestr(link->heard, "\r\nRetry-After: ");
 
         if (status == 201) {
@@ -188,7 +188,7 @@ static void send_due(int64_t now)
                 link = take_free();
                 if (!link)
                         return;
-                send_job(link, due_ns);
+                send_job(link);
         }
 }
 

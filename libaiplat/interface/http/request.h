@@ -31,7 +31,7 @@ struct http_answer {
 };
 
 struct http_request {
-        struct aip_list link; /* the server's */
+        struct aip_list link, turn_link; /* the server's */
         aip_http_server *server;
         struct MHD_Connection *connection;
         const struct http_route *route;

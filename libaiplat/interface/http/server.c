@@ -6,7 +6,8 @@
  *     request line ──► request_new
  *     headers      ──► request_begin ──► no route, or too large: answered at once
  *     body         ──► take_body
- *     its end      ──► dispatch ──► controller: answers within the call, or
+ *     its end      ──► dispatch ──► (more came in this turn of the loop than it may hold: suspended,
+ *                                   and worked on in the next) ──► controller: answers within the call, or
  *                                   the connection is suspended … http_answered ──► resumed ──► sent
  *     a streamed answer is sent piece by piece, suspended between them
  *
@@ -34,6 +35,10 @@
 #define BACKLOG            1024
 #define SMALL_BYTES        4096
 #define STREAM_BLOCK_BYTES 8192
+/* libmicrohttpd hands over all requests that have arrived, in one call. Thousands of them, even if they
+ * are only refused, would keep the loop from the store's answers for so long that the store, which has one
+ * transaction in flight, does next to nothing. */
+#define TURN_REQUESTS 256
 /* Bodies and answers of all requests together; small ones never run into it, as connections are
  * limited. */
 #define HELD_MAX_BYTES ((size_t)256 << 20)
@@ -45,6 +50,9 @@ struct aip_http_server {
         struct aip_watch watch;
         struct aip_timer timer;   /* when libmicrohttpd wants to be run next */
         struct aip_task run_task; /* connections were resumed */
+        struct aip_task turn_task;
+        struct aip_list for_next_turn; /* requests that are whole */
+        int n_in_turn;
         struct aip_timer slow_timer;
         struct aip_list requests; /* begun and not yet over */
         struct aip_list connections;
@@ -67,6 +75,7 @@ static void run(struct aip_http_server *s)
 {
         MHD_UNSIGNED_LONG_LONG timeout_ms;
 
+        s->n_in_turn = 0;
         MHD_run(s->daemon);
         if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES)
                 aip_timer_set(s->options.loop, &s->timer, (int64_t)AIP_MIN(timeout_ms, 60000ULL));
@@ -160,6 +169,7 @@ static void free_request(struct http_request *request)
         aip_buf_deinit(&request->answer.body);
         aip_buf_deinit(&request->piece);
         aip_list_remove(&request->link);
+        aip_list_remove(&request->turn_link);
         aip_free(request->path);
         aip_free(request);
 }
@@ -399,17 +409,56 @@ static void set_waiting(struct http_request *request, int64_t since_ms)
                 ((struct connection *)info->socket_context)->since_ms = since_ms;
 }
 
+static void suspend(struct http_request *request)
+{
+        request->is_suspended = 1;
+        MHD_suspend_connection(request->connection);
+}
+
+/* It came on a kept connection while we leave. */
+static void hurry_if_closing(struct http_request *request)
+{
+        if (request->server->closing && !request->answer.status && request->hurry)
+                request->hurry(request);
+}
+
+static int must_wait_its_turn(struct aip_http_server *s)
+{
+        return s->n_in_turn++ >= TURN_REQUESTS || !aip_list_is_empty(&s->for_next_turn);
+}
+
+static void on_turn(struct aip_task *task)
+{
+        struct aip_http_server *s = AIP_CONTAINER_OF(task, struct aip_http_server, turn_task);
+        struct aip_list *node = NULL;
+
+        for (int n = 0; n < TURN_REQUESTS && (node = aip_list_pop(&s->for_next_turn)); n++) {
+                struct http_request *request = AIP_LIST_ENTRY(node, struct http_request, turn_link);
+
+                request->route->handle(request);
+                hurry_if_closing(request);
+        }
+        if (!aip_list_is_empty(&s->for_next_turn))
+                aip_defer(s->options.loop, task);
+}
+
 static enum MHD_Result dispatch(struct http_request *request)
 {
+        struct aip_http_server *s = request->server;
+
         set_waiting(request, 0);
+        if (!request->answer.status && must_wait_its_turn(s)) {
+                suspend(request);
+                aip_list_append(&s->for_next_turn, &request->turn_link);
+                aip_defer(s->options.loop, &s->turn_task);
+                return MHD_YES;
+        }
         if (!request->answer.status)
                 request->route->handle(request);
         if (request->answer.status)
                 return send_answer(request);
-        request->is_suspended = 1;
-        MHD_suspend_connection(request->connection);
-        if (request->server->closing && request->hurry)
-                request->hurry(request); /* it came on a kept connection while we leave */
+        suspend(request);
+        hurry_if_closing(request);
         return MHD_YES;
 }
 
@@ -645,8 +694,10 @@ int aip_http_server_new(const struct aip_http_server_options *options, aip_http_
         s->watch.ready = on_ready;
         s->timer.fire = on_timer;
         s->run_task.run = on_task;
+        s->turn_task.run = on_turn;
         s->slow_timer.fire = on_slow_timer;
         aip_list_init(&s->requests);
+        aip_list_init(&s->for_next_turn);
         aip_list_init(&s->connections);
         if ((r = start(s, err)) < 0) {
                 aip_free(s);
@@ -678,6 +729,7 @@ static void finish_close(struct aip_timer *timer)
         MHD_stop_daemon(s->daemon);
         aip_undefer(loop,
                     &s->run_task); /* the connections that were closed just now may ask for it */
+        aip_undefer(loop, &s->turn_task);
         aip_free(s);
         aip_op_finish(loop, closing, NULL);
 }
