@@ -39,6 +39,10 @@ AIP_API aip_value *aip_value_object(void);
 AIP_API aip_value *aip_value_ref(const aip_value *value); /* NULL for NULL */
 AIP_API void aip_value_unref(aip_value *value);           /* accepts NULL */
 
+/* A deep copy that shares nothing with `value`, for another thread or to outlive it; NULL when out of
+ * memory. */
+AIP_API aip_value *aip_value_copy_deep(const aip_value *value);
+
 AIP_API enum aip_value_type aip_value_type(const aip_value *value); /* NULL reads as null */
 AIP_API const char *aip_value_type_name(enum aip_value_type type);
 

@@ -556,3 +556,54 @@ int aip_value_equal(const aip_value *a, const aip_value *b)
         return type == AIP_VALUE_LIST ? lists_equal(as_list(a), as_list(b))
                                       : objects_equal(as_object(a), as_object(b));
 }
+
+/* Copies. */
+
+static aip_value *copy_list(const aip_value *list)
+{
+        aip_value *copy = aip_value_list();
+        size_t n = aip_value_size(list);
+        for (size_t i = 0; copy && i < n; i++) {
+                if (aip_value_list_append(&copy, aip_value_copy_deep(aip_value_at(list, i))) < 0) {
+                        aip_value_unref(copy);
+                        return NULL;
+                }
+        }
+        return copy;
+}
+
+static aip_value *copy_object(const aip_value *object)
+{
+        aip_value *copy = aip_value_object();
+        size_t n = aip_value_size(object);
+        for (size_t i = 0; copy && i < n; i++) {
+                struct aip_str key;
+                const aip_value *member = aip_value_member(object, i, &key);
+                if (aip_value_object_set(&copy, key, aip_value_copy_deep(member)) < 0) {
+                        aip_value_unref(copy);
+                        return NULL;
+                }
+        }
+        return copy;
+}
+
+aip_value *aip_value_copy_deep(const aip_value *value)
+{
+        switch (aip_value_type(value)) {
+        case AIP_VALUE_NULL:
+                return aip_value_null();
+        case AIP_VALUE_BOOL:
+                return aip_value_bool(aip_value_as_bool(value, 0));
+        case AIP_VALUE_INT:
+                return aip_value_int(aip_value_as_int(value, 0));
+        case AIP_VALUE_DOUBLE:
+                return aip_value_double(aip_value_as_double(value, 0));
+        case AIP_VALUE_STRING:
+                return aip_value_string(aip_value_as_string(value));
+        case AIP_VALUE_LIST:
+                return copy_list(value);
+        case AIP_VALUE_OBJECT:
+                return copy_object(value);
+        }
+        return NULL;
+}

@@ -305,8 +305,10 @@ static expr_at parse_number(struct parser *p)
                         for (end = k; is_digit(p->p[end]);)
                                 end++;
         }
-        if (aip_value_parse(aip_str_make(p->p + at, end - at), &value, NULL) < 0)
-                return fail(p, "this is no number that JSON knows");
+        int r = aip_value_parse(aip_str_make(p->p + at, end - at), &value, NULL);
+        if (r < 0)
+                return r == AIP_ENOMEM ? aip_error_set_nomem(p->err)
+                                       : fail(p, "this is no number that JSON knows");
         p->i = end;
         int is_int = aip_value_type(value) == AIP_VALUE_INT;
         expr_at number =

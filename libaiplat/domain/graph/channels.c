@@ -37,56 +37,7 @@ static int replace(aip_value **value, aip_value *value_new, aip_error **err)
         return 0;
 }
 
-static aip_value *copy_list(const aip_value *list)
-{
-        aip_value *copy = aip_value_list();
-        size_t n = aip_value_size(list);
-        for (size_t i = 0; copy && i < n; i++) {
-                if (aip_value_list_append(&copy, aip_value_copy_deep(aip_value_at(list, i))) < 0) {
-                        aip_value_unref(copy);
-                        return NULL;
-                }
-        }
-        return copy;
-}
-
-static aip_value *copy_object(const aip_value *object)
-{
-        aip_value *copy = aip_value_object();
-        size_t n = aip_value_size(object);
-        for (size_t i = 0; copy && i < n; i++) {
-                struct aip_str key;
-                const aip_value *member = aip_value_member(object, i, &key);
-                if (aip_value_object_set(&copy, key, aip_value_copy_deep(member)) < 0) {
-                        aip_value_unref(copy);
-                        return NULL;
-                }
-        }
-        return copy;
-}
-
-aip_value *aip_value_copy_deep(const aip_value *value)
-{
-        switch (aip_value_type(value)) {
-        case AIP_VALUE_NULL:
-                return aip_value_null();
-        case AIP_VALUE_BOOL:
-                return aip_value_bool(aip_value_as_bool(value, 0));
-        case AIP_VALUE_INT:
-                return aip_value_int(aip_value_as_int(value, 0));
-        case AIP_VALUE_DOUBLE:
-                return aip_value_double(aip_value_as_double(value, 0));
-        case AIP_VALUE_STRING:
-                return aip_value_string(aip_value_as_string(value));
-        case AIP_VALUE_LIST:
-                return copy_list(value);
-        case AIP_VALUE_OBJECT:
-                return copy_object(value);
-        }
-        return NULL;
-}
-
-static const char *wanted_by(enum aip_channel_kind kind, const aip_value *value)
+const char *aip_channel_wants(enum aip_channel_kind kind, const aip_value *value)
 {
         switch (kind) {
         case AIP_CHANNEL_APPEND:
@@ -132,7 +83,7 @@ int aip_channel_check(const struct aip_graph_channel *channel, aip_error **err)
                 return aip_error_set(err, AIP_EINVAL, "channel \"%s\": %s", channel->name,
                                      o->reduce ? "a reducer function is only for the kind reducer"
                                                : "the kind reducer needs a reducer function");
-        const char *wanted = o->initial ? wanted_by(o->kind, o->initial) : NULL;
+        const char *wanted = o->initial ? aip_channel_wants(o->kind, o->initial) : NULL;
         if (wanted)
                 return aip_error_set(err, AIP_EINVAL,
                                      "channel \"%s\": its initial value must be %s, not of type %s",
@@ -282,7 +233,7 @@ static int combine(const struct aip_graph_channel *channel, aip_value **value, a
         if (kind == AIP_CHANNEL_TOPIC)
                 return collect(value, write, err);
         _cleanup_(aip_value_unref_p) aip_value *owned = write;
-        const char *wanted = wanted_by(kind, write);
+        const char *wanted = aip_channel_wants(kind, write);
         if (wanted)
                 return fail_type(channel, wanted, write, err);
         if (kind == AIP_CHANNEL_ADD)
@@ -312,7 +263,7 @@ int aip_channel_apply(const struct aip_graph_channel *channel, aip_value **value
 int aip_channel_overwrite(const struct aip_graph_channel *channel, aip_value **value,
                           aip_value *write, aip_error **err)
 {
-        const char *wanted = wanted_by(channel->options.kind, write);
+        const char *wanted = aip_channel_wants(channel->options.kind, write);
         if (!wanted)
                 return replace(value, write, err);
         int code = fail_type(channel, wanted, write, err);

@@ -30,7 +30,7 @@ int aip_channel_is_single(const struct aip_graph_channel *channel);
 /* Whether it is empty again after a step that did not write it. */
 int aip_channel_is_passing(const struct aip_graph_channel *channel);
 
-/* A deep copy that shares nothing with `value`; NULL when out of memory. */
-aip_value *aip_value_copy_deep(const aip_value *value);
+/* What a value of the kind must be, when `value` is not; else NULL. */
+const char *aip_channel_wants(enum aip_channel_kind kind, const aip_value *value);
 
 #endif

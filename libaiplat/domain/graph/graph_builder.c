@@ -111,7 +111,7 @@ static char *keep_text(aip_graph_builder *builder, const char *text)
         return copy;
 }
 
-static const char *what_is_wrong(struct aip_str name)
+const char *aip_graph_name_problem(struct aip_str name)
 {
         if (name.n == 0 || name.n > NAME_MAX_BYTES)
                 return "must have 1 to 255 bytes";
@@ -131,7 +131,7 @@ static const char *what_is_wrong(struct aip_str name)
 
 static char *keep_name(aip_graph_builder *builder, const char *what, const char *name)
 {
-        const char *wrong = name ? what_is_wrong(aip_str_of(name)) : NULL;
+        const char *wrong = name ? aip_graph_name_problem(aip_str_of(name)) : NULL;
         if (wrong) {
                 aip_error_set(&builder->err, AIP_EINVAL, "graph: %s name \"%.255s\" %s", what, name,
                               wrong);

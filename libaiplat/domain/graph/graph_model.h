@@ -117,6 +117,9 @@ static inline const char *aip_graph_target_name(const aip_graph *graph, uint32_t
         return node == graph->n_nodes ? AIP_GRAPH_END : graph->nodes[node].name;
 }
 
+/* What is wrong with a channel's or node's name, to follow it in a message; NULL: nothing. */
+const char *aip_graph_name_problem(struct aip_str name);
+
 /* Free what one element owns. */
 void aip_graph_channel_deinit(struct aip_graph_channel *channel);
 void aip_graph_node_deinit(struct aip_graph_node *node);
