@@ -45,6 +45,7 @@ int cmd_status(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
+int cmd_resume(int argc, char **argv);
 /* watch.c */
 int cmd_watch(int argc, char **argv);
 /* embedded.c */

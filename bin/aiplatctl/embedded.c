@@ -201,7 +201,7 @@ static int wait_job(const struct embedded *e, aip_runtime *runtime, struct aip_i
                 aip_job_service_read(aip_runtime_jobs(runtime), &read);
                 aip_runtime_run_until(runtime, &read.op);
         } while (!read.op.err && read.ret_job &&
-                 !aip_job_status_is_terminal(aip_job_fields(read.ret_job)->status));
+                 !aip_job_status_is_at_rest(aip_job_fields(read.ret_job)->status));
         aip_timer_clear(progress.loop, &progress.timer);
         progress_end();
         if (read.op.err)

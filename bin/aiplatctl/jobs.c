@@ -29,6 +29,8 @@ enum {
         KEY_RUN_AT,
         KEY_IDEMPOTENCY_KEY,
         KEY_TIMEOUT,
+        KEY_VALUE,
+        KEY_ANSWERS,
         KEY_STATUS,
         KEY_LIMIT,
         KEY_CURSOR,
@@ -55,13 +57,28 @@ static int job_path(const char *job_id, const char *after, struct aip_buf *path)
         return aip_buf_append_cstr(path, after);
 }
 
-static int has_ended(const aip_value *job)
+static int is_at_rest(const aip_value *job)
 {
         enum aip_job_status status;
 
         return aip_job_status_parse(aip_value_as_string(aip_value_get_cstr(job, "status")), &status,
                                     NULL) == 0 &&
-               aip_job_status_is_terminal(status);
+               aip_job_status_is_at_rest(status);
+}
+
+/* What an interrupted job asks, a line a question. */
+static void print_questions(const aip_value *questions)
+{
+        for (size_t i = 0; i < aip_value_size(questions); i++) {
+                const aip_value *question = aip_value_at(questions, i);
+                struct aip_str id = aip_value_as_string(aip_value_get_cstr(question, "id"));
+                struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
+
+                if (aip_value_print(aip_value_get_cstr(question, "value"), &text, NULL) == 0)
+                        fprintf(stderr, "%.*s asks: %s\n", (int)id.n, id.p ? id.p : "",
+                                text.p ? text.p : "");
+                aip_buf_deinit(&text);
+        }
 }
 
 /* The answer on standard output; why there is none on standard error. */
@@ -81,11 +98,12 @@ static int print_answer(const struct reply *reply, int is_json)
                 fprintf(stderr, "%s: the job is %.*s%s%.*s\n", program_invocation_short_name,
                         (int)status.n, status.p, error.p ? ": " : "", (int)error.n,
                         error.p ? error.p : "");
+                print_questions(aip_value_get_cstr(job, "questions"));
         }
         return is_completed ? EXIT_OK : EXIT_FAILED;
 }
 
-/* Poll with ?wait= until the job has ended or the time is over. */
+/* Poll with ?wait= until the job has ended or asks, or the time is over. */
 static int wait_for(const struct common *common, const char *job_id, double timeout_s)
 {
         struct aip_buf path = AIP_BUF_INIT(4096);
@@ -108,7 +126,7 @@ static int wait_for(const struct common *common, const char *job_id, double time
                         code = program_fail(err);
                         break;
                 }
-                is_over = reply.status != 200 || has_ended(reply.value);
+                is_over = reply.status != 200 || is_at_rest(reply.value);
                 if (is_over)
                         progress_end();
                 if (reply.status != 200) {
@@ -365,10 +383,11 @@ static error_t parse_one_job(int key, char *argument, struct argp_state *state)
         }
 }
 
-static int call_job(const struct one_job *o, const char *method, const char *after)
+static int call_job(const struct one_job *o, const char *method, const char *after,
+                    const aip_value *body)
 {
         struct aip_buf path = AIP_BUF_INIT(4096);
-        struct call call = {o->common.url, method, {NULL, 0}, NULL, NULL, 0};
+        struct call call = {o->common.url, method, {NULL, 0}, body, NULL, 0};
         struct reply reply;
         aip_error *err = NULL;
         int code = EXIT_OK;
@@ -398,7 +417,7 @@ int cmd_status(int argc, char **argv)
         struct one_job o = {COMMON_INIT, NULL, 0};
 
         command_parse(&argp, argc, argv, &o);
-        return call_job(&o, "GET", "");
+        return call_job(&o, "GET", "", NULL);
 }
 
 int cmd_cancel(int argc, char **argv)
@@ -413,7 +432,7 @@ int cmd_cancel(int argc, char **argv)
         struct one_job o = {COMMON_INIT, NULL, 0};
 
         command_parse(&argp, argc, argv, &o);
-        return call_job(&o, "POST", "/cancel");
+        return call_job(&o, "POST", "/cancel", NULL);
 }
 
 int cmd_wait(int argc, char **argv)
@@ -424,8 +443,8 @@ int cmd_wait(int argc, char **argv)
                 options,
                 parse_one_job,
                 "JOB_ID",
-                "Wait for the end of a job and print its answer. Exits with 0 "
-                "only when it completed.",
+                "Wait for the end of a job and print its answer, or, where it is interrupted, what "
+                "it asks. Exits with 0 only when it completed.",
                 common_children,
                 NULL,
                 NULL};
@@ -433,6 +452,80 @@ int cmd_wait(int argc, char **argv)
 
         command_parse(&argp, argc, argv, &o);
         return wait_for(&o.common, o.job_id, o.timeout_s);
+}
+
+/* ── resume ──────────────────────────────────────────────────────────────────────────────────── */
+
+struct resume {
+        struct common common;
+        const char *job_id, *text;
+        aip_value *body;
+};
+
+static const struct argp_option resume_options[] = {
+        {"value", KEY_VALUE, "JSON", 0, "The answer, as JSON", 0},
+        {"answers", KEY_ANSWERS, "JSON", 0,
+         "An object: an answer under the id of each question, when there are several", 0},
+        {0}};
+
+static error_t parse_resume(int key, char *argument, struct argp_state *state)
+{
+        struct resume *r = state->input;
+
+        switch (key) {
+        case ARGP_KEY_INIT:
+                state->child_inputs[0] = &r->common;
+                return 0;
+        case KEY_VALUE:
+                set_json(state, &r->body, "value", argument);
+                return 0;
+        case KEY_ANSWERS:
+                set_json(state, &r->body, "answers", argument);
+                return 0;
+        case ARGP_KEY_ARG:
+                if (r->job_id && r->text)
+                        argp_error(state, "a job id and one answer only; quote it");
+                if (r->job_id)
+                        r->text = argument;
+                else
+                        r->job_id = argument;
+                return 0;
+        case ARGP_KEY_END:
+                if (!r->job_id)
+                        argp_error(state, "a job id is wanted");
+                if ((r->text != NULL) + aip_value_size(r->body) != 1)
+                        argp_error(state, "an answer is wanted: a text, --value or --answers");
+                return 0;
+        default:
+                return ARGP_ERR_UNKNOWN;
+        }
+}
+
+int cmd_resume(int argc, char **argv)
+{
+        static const struct argp argp = {resume_options,
+                                         parse_resume,
+                                         "JOB_ID [TEXT|-]",
+                                         "Answer what an interrupted job asks; it goes on then.",
+                                         common_children,
+                                         NULL,
+                                         NULL};
+        struct resume r = {COMMON_INIT, NULL, NULL, aip_value_object()};
+        struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
+        struct one_job o;
+        int code;
+
+        command_parse(&argp, argc, argv, &r);
+        code = r.text ? text_argument(r.text, &text) : EXIT_OK;
+        if (code == EXIT_OK && r.text &&
+            aip_value_object_set_cstr(&r.body, "value", aip_value_string(aip_buf_str(&text))) < 0)
+                code = EXIT_FAILED;
+        o = (struct one_job){r.common, r.job_id, 0};
+        if (code == EXIT_OK)
+                code = call_job(&o, "POST", "/resume", r.body);
+        aip_buf_deinit(&text);
+        aip_value_unref(r.body);
+        return code;
 }
 
 /* ── list ────────────────────────────────────────────────────────────────────────────────────── */
@@ -489,7 +582,7 @@ static error_t parse_list(int key, char *argument, struct argp_state *state)
 static void print_page(const struct list *l, const struct reply *reply)
 {
         static const struct column columns[] = {
-                {"job_id", "JOB", 36},         {"status", "STATUS", 10},
+                {"job_id", "JOB", 36},         {"status", "STATUS", 11},
                 {"created_at", "CREATED", 19}, {"config_name", "CONFIG", 24},
                 {"attempt", "TRY", 3},         {"prompt", "PROMPT", 50}};
         struct aip_str cursor =

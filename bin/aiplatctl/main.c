@@ -22,6 +22,7 @@ const struct command commands[] = {
         {"watch", "follow a job: its answer as it is written", cmd_watch},
         {"list", "list jobs, newest first", cmd_list},
         {"cancel", "cancel a job", cmd_cancel},
+        {"resume", "answer what an interrupted job asks", cmd_resume},
         {"config list", "list the LLM configurations", cmd_config_list},
         {"config show", "show an LLM configuration", cmd_config_show},
         {"config set", "create or change an LLM configuration", cmd_config_set},

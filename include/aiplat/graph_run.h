@@ -137,19 +137,22 @@ struct aip_graph_run {
         struct aip_graph_observer observer;
         struct aip_graph_saver saver;
         enum aip_graph_durability durability;
+        /* `answers` are by id, and those whose question is not open (any more) are passed over: a run that goes
+         * on once more, from wherever it had come to, is given what it was given before. */
+        int passes_over_answers;
 };
 
 #ifdef __cplusplus
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},            \
-                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC                      \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0                   \
         }
 #else
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},           \
-                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC                      \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0                   \
         }
 #endif
 

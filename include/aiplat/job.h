@@ -4,10 +4,14 @@
  *                    ┌──────────── retry, hand back, worker lost ───────────┐
  *                    ▼                                                      │
  *     (new) ──► QUEUED ──────────────── start ──────────────────► PROCESSING
- *                  │                                               │   │   │
- *                  └── cancel ──► CANCELLED ◄────── cancel ────────┘   │   │
- *                                 FAILED    ◄────── fail ──────────────┘   │
- *                                 COMPLETED ◄────── complete ──────────────┘
+ *                ▲ │                                             │ │   │   │
+ *                │ └── cancel ──► CANCELLED ◄────── cancel ──────┼─┘   │   │
+ *                │                ▲ FAILED  ◄────── fail ────────┼─────┘   │
+ *              resume             │ COMPLETED ◄──── complete ────┼─────────┘
+ *                │              cancel                           │
+ *                └─────────── INTERRUPTED ◄──── interrupt ───────┘
+ *
+ * An interrupted job has asked questions; nobody works on it until it is resumed with answers.
  *
  * Every transition raises `version` by one. The version is the fence: a store records a transition
  * only when the job still has the version that the transition started from, so a stale worker can
@@ -36,6 +40,7 @@ typedef struct aip_job aip_job;
 #define AIP_JOB_INPUT_MAX_BYTES     (1u << 20)
 #define AIP_JOB_MAX_ATTEMPTS        100
 #define AIP_JOB_RESULT_MAX_BYTES    (16u << 20)
+#define AIP_JOB_QUESTIONS_MAX_BYTES (1u << 20) /* and answers, each, as JSON */
 #define AIP_TRACE_ID_BYTES          33 /* 32 hexadecimal digits and NUL */
 
 enum aip_job_status {
@@ -43,8 +48,10 @@ enum aip_job_status {
         AIP_JOB_PROCESSING,
         AIP_JOB_COMPLETED,
         AIP_JOB_FAILED,
-        AIP_JOB_CANCELLED
+        AIP_JOB_CANCELLED,
+        AIP_JOB_INTERRUPTED /* waits for answers */
 };
+#define AIP_JOB_STATUSES (AIP_JOB_INTERRUPTED + 1)
 
 /* "QUEUED" …; static. */
 AIP_API const char *aip_job_status_name(enum aip_job_status status);
@@ -53,6 +60,8 @@ AIP_API int aip_job_status_parse(struct aip_str text, enum aip_job_status *ret_s
                                  aip_error **err);
 /* COMPLETED, FAILED or CANCELLED: nothing changes any more. */
 AIP_API int aip_job_status_is_terminal(enum aip_job_status status);
+/* One of these, or INTERRUPTED: nothing changes by itself, so there is nothing to wait for. */
+AIP_API int aip_job_status_is_at_rest(enum aip_job_status status);
 /* The table of allowed transitions. */
 AIP_API int aip_job_status_may_become(enum aip_job_status from, enum aip_job_status to);
 
@@ -113,6 +122,11 @@ struct aip_job_fields {
         int64_t finished_at_us; /* 0 until terminal */
         int32_t is_streamed;    /* 0 or 1 */
         struct aip_str input_json; /* {NULL,0}: none */
+        /* INTERRUPTED: a JSON list of {"id", "node", "value"}; otherwise {NULL,0}. */
+        struct aip_str questions_json;
+        /* From the resumption to the end of the run: a JSON object, an answer under the id of each question;
+         * otherwise {NULL,0}. */
+        struct aip_str answers_json;
 };
 
 /* A new job in QUEUED, version 1. Checks the spec; AIP_EINVAL names the field. `now_us` > 0. Owned by
@@ -139,8 +153,11 @@ enum aip_transition_kind {
         AIP_TRANSITION_RELEASED, /* handed back by a draining worker, or its worker was lost */
         AIP_TRANSITION_COMPLETED,
         AIP_TRANSITION_FAILED,
-        AIP_TRANSITION_CANCELLED
+        AIP_TRANSITION_CANCELLED,
+        AIP_TRANSITION_INTERRUPTED,
+        AIP_TRANSITION_RESUMED
 };
+#define AIP_TRANSITION_KINDS (AIP_TRANSITION_RESUMED + 1)
 
 struct aip_transition {
         int64_t outbox_id; /* of its outbox row; 0: not stored, or nothing is to be published */
@@ -195,17 +212,27 @@ AIP_API int aip_job_lose_worker(aip_job *job, int64_t now_us,
                                 struct aip_transition *ret_transition, aip_error **err);
 AIP_API int aip_job_cancel(aip_job *job, int64_t now_us, struct aip_transition *ret_transition,
                            aip_error **err);
+/* Its run asks `questions_json` (a JSON list of {"id", "node", "value"}, made by the graph runner; at most
+ * AIP_JOB_QUESTIONS_MAX_BYTES: AIP_ELIMIT) and has ended until they are answered. */
+AIP_API int aip_job_interrupt(aip_job *job, struct aip_str questions_json, int64_t now_us,
+                              struct aip_transition *ret_transition, aip_error **err);
+/* Answers have come (a JSON object, checked by the caller): QUEUED, due at once. The attempt that asked
+ * goes on, so it is not counted again. */
+AIP_API int aip_job_resume(aip_job *job, struct aip_str answers_json, int64_t now_us,
+                           struct aip_transition *ret_transition, aip_error **err);
 
 /*
  * Domain events: what the outside hears of a transition. One transition yields none (DUE), one, or
- * two (status_changed and the final one).
+ * two (status_changed and the final one, or that it was interrupted).
  */
 enum aip_job_event_type {
         AIP_EVENT_JOB_CREATED = 0,
         AIP_EVENT_JOB_STATUS_CHANGED,
         AIP_EVENT_JOB_COMPLETED,
-        AIP_EVENT_JOB_FAILED
+        AIP_EVENT_JOB_FAILED,
+        AIP_EVENT_JOB_INTERRUPTED
 };
+#define AIP_JOB_EVENT_TYPES (AIP_EVENT_JOB_INTERRUPTED + 1)
 
 #define AIP_JOB_EVENTS_PER_TRANSITION 2
 

@@ -1,5 +1,5 @@
 /*
- * Job service: the use cases of the jobs context. Submit, read, wait, list, cancel. The gateway is a
+ * Job service: the use cases of the jobs context. Submit, read, wait, list, cancel, resume. The gateway is a
  * thin HTTP layer over it, and a C program may use it directly (examples/submit_and_wait.c).
  * Loop thread only; all operations follow op.h.
  */
@@ -72,8 +72,8 @@ struct aip_job_submit {
 AIP_API int aip_job_service_admit(aip_job_service *service, aip_error **err);
 AIP_API void aip_job_service_submit(aip_job_service *service, struct aip_job_submit *submit);
 
-/* Read a job from the store; with wait_ms > 0 hold the answer until it ends or the time is over
- * (then the answer is the job as it stands). */
+/* Read a job from the store; with wait_ms > 0 hold the answer until it ends, or asks a question
+ * (INTERRUPTED), or the time is over (then the answer is the job as it stands). */
 struct aip_job_read {
         struct aip_op op;
         struct aip_id id;
@@ -122,7 +122,30 @@ struct aip_job_cancel {
 AIP_API void aip_job_service_cancel(aip_job_service *service, struct aip_job_cancel *cancel);
 
 /*
- * The job as JSON: job_id, status, result, error, created_at, updated_at as the first API had them,
+ * Answer the questions of an INTERRUPTED job, which is then QUEUED and goes on where it asked. Exactly one of
+ * `value` and `answers`. Questions without an answer stay open: the job asks them again. AIP_EINVAL when the
+ * answers do not fit the questions. A job is resumed once for what it asks: the second gets NOT_INTERRUPTED, as
+ * does, perhaps, who repeats it after AIP_EUNAVAILABLE or AIP_ETIMEOUT.
+ */
+enum aip_resume_outcome { AIP_RESUME_RESUMED = 0, AIP_RESUME_NOT_INTERRUPTED, AIP_RESUME_NOT_FOUND };
+
+struct aip_job_resume {
+        struct aip_op op;
+        struct aip_id id;
+        const aip_value *value;   /* to the only question */
+        const aip_value *answers; /* an object: an answer under the id of each question; or NULL */
+        enum aip_resume_outcome ret_outcome;
+        enum aip_job_status ret_status; /* unless NOT_FOUND */
+        /* the service's */
+        struct aip_job_fetch fetch;
+        struct aip_job_resumption resumption;
+        aip_job *job;
+        aip_job_service *service;
+};
+AIP_API void aip_job_service_resume(aip_job_service *service, struct aip_job_resume *resume);
+
+/*
+ * The job as JSON: job_id, status, result, error, questions, created_at, updated_at as the first API had them,
  * and prompt, config_name, template_name, graph_name, variables, metadata, input, attempt, max_attempts,
  * stream,
  * error_code, provider, model_name, usage {input_tokens, output_tokens}, run_at, started_at,

@@ -91,7 +91,7 @@ static void wake(struct driver *d)
 
 /* Where a run begins: at __start__ with its input, or where its image stands. */
 static int begin_at(struct aip_graph_state *state, const aip_value *input, const aip_value *image,
-                    const aip_value *answers, aip_error **err)
+                    const aip_value *answers, int passes_over, aip_error **err)
 {
         if (!image && answers)
                 return aip_error_set(err, AIP_EINVAL,
@@ -102,7 +102,10 @@ static int begin_at(struct aip_graph_state *state, const aip_value *input, const
                 return aip_error_set(err, AIP_EINVAL, "a run takes an input or answers, not both");
         if (!input) {
                 int code = aip_graph_image_load(state, image, err);
-                return code == 0 && answers ? aip_graph_answer(state, answers, err) : code;
+                if (code < 0 || !answers)
+                        return code;
+                return passes_over ? aip_graph_answer_open(state, answers, err)
+                                   : aip_graph_answer(state, answers, err);
         }
         int code = aip_graph_image_load_channels(state, image, err);
         if (code < 0)
@@ -114,7 +117,8 @@ static int begin_at(struct aip_graph_state *state, const aip_value *input, const
 static const struct step *begin(struct driver *d)
 {
         const struct aip_graph_run *run = d->run;
-        if (begin_at(&d->state, run->input, run->image, run->answers, &d->err) < 0)
+        if (begin_at(&d->state, run->input, run->image, run->answers, run->passes_over_answers,
+                     &d->err) < 0)
                 return &STEP_FAIL;
         if (d->keeper.is_needed && (run->input || !run->image) &&
             aip_graph_keeper_step(&d->keeper, 1, &d->err) < 0)
@@ -549,7 +553,7 @@ static int invoke_in(struct aip_graph_state *state, const aip_value *input,
                      const struct aip_graph_invoke_options *o, aip_value **ret_state,
                      aip_error **err)
 {
-        int code = begin_at(state, input, o->image, o->answers, err);
+        int code = begin_at(state, input, o->image, o->answers, 0, err);
         if (code == 0)
                 code = run_through(state, err);
         if (code < 0)

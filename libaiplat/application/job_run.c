@@ -152,6 +152,8 @@ static void log_recorded(const struct aip_job_run *run)
         case AIP_TRANSITION_STARTED:
         case AIP_TRANSITION_RELEASED:
         case AIP_TRANSITION_CANCELLED:
+        case AIP_TRANSITION_INTERRUPTED:
+        case AIP_TRANSITION_RESUMED:
                 aip_log_job(run->ports->log, AIP_LOG_INFO, "worker", &f->id, run->trace_id, "%s",
                             aip_transition_kind_name(run->transition.kind));
                 break;
@@ -234,6 +236,23 @@ static int complete(struct aip_job_run *run, const aip_value *state, aip_error *
                                 err);
 }
 
+static int interrupt(struct aip_job_run *run, const aip_value *questions, aip_error **err)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(AIP_JOB_QUESTIONS_MAX_BYTES);
+        int r = aip_value_print(questions, &text, err);
+
+        return r < 0 ? r
+                     : aip_job_interrupt(run->job, aip_buf_str(&text),
+                                         aip_wall_us(run->ports->loop), &run->transition, err);
+}
+
+/* What a run that did not fail has come to. */
+static int settle(struct aip_job_run *run, const aip_value *state, aip_error **err)
+{
+        return run->graph_run.ret_questions ? interrupt(run, run->graph_run.ret_questions, err)
+                                            : complete(run, state, err);
+}
+
 /* `failure` is consumed always. A run that has been told to stop is not judged by how it ended. */
 static void conclude(struct aip_job_run *run, const aip_value *state, aip_error *failure)
 {
@@ -252,7 +271,7 @@ static void conclude(struct aip_job_run *run, const aip_value *state, aip_error 
                 r = aip_job_release(run->job, now_us, &run->transition, &err);
         else if (why)
                 r = aip_job_fail(run->job, why, now_us, &run->transition, &err);
-        else if (complete(run, state, &err) < 0)
+        else if (settle(run, state, &err) < 0)
                 r = aip_job_fail(run->job, err, now_us, &run->transition, NULL);
         if (r < 0) {
                 /* Nothing can be recorded (out of memory): the lease brings the job back. */
@@ -268,10 +287,10 @@ static void conclude(struct aip_job_run *run, const aip_value *state, aip_error 
         record(run);
 }
 
-/* A job cannot wait for an answer. */
+/* There would be no run to go on when the answer comes. */
 static void fail_asking(aip_error **err)
 {
-        aip_error_set(err, AIP_EUNSUPPORTED, "the graph asks a question, which a job cannot answer");
+        aip_error_set(err, AIP_EUNSUPPORTED, "the graph asks a question, and its runs are not kept");
         aip_error_set_kind(*err, "graph_interrupted");
 }
 
@@ -293,10 +312,10 @@ static void graph_done(struct aip_op *op)
         run->is_in_graph = 0;
         if (run->saver.is_stale)
                 run->stop = AIP_RUN_GONE;
-        if (!op->err && run->graph_run.ret_outcome == AIP_GRAPH_INTERRUPTED)
+        if (!op->err && run->graph_run.ret_outcome == AIP_GRAPH_INTERRUPTED &&
+            !run->saver.store.ops)
                 fail_asking(&op->err);
         tell_end(run, op->err);
-        aip_value_unref(AIP_TAKE(run->graph_run.ret_questions));
         aip_value_unref(AIP_TAKE(run->graph_run.ret_image));
         if (op->err)
                 aip_value_unref(AIP_TAKE(run->graph_run.ret_state));
@@ -340,6 +359,13 @@ static int prepare_agent(struct aip_job_run *run, aip_error **err)
         agent->trace_id = run->trace_id;
         agent->deadline_ms = aip_now_ms(run->ports->loop) + run->ports->job_timeout_ms;
         return aip_llm_registry_find(run->ports->llms, config, &agent->llm, err);
+}
+
+static int prepare_answers(struct aip_job_run *run, aip_error **err)
+{
+        struct aip_str answers = aip_job_fields(run->job)->answers_json;
+
+        return answers.n > 0 ? aip_value_parse(answers, &run->answers, err) : 0;
 }
 
 static int prepare_input(struct aip_job_run *run, aip_value **ret_input, aip_error **err)
@@ -395,6 +421,9 @@ static void start_graph(struct aip_job_run *run)
         run->graph_run.image = run->saver.image;
         if (!run->saver.image)
                 run->graph_run.input = run->input;
+        else
+                run->graph_run.answers = run->answers;
+        run->graph_run.passes_over_answers = 1;
         if (run->saver.store.ops) {
                 run->graph_run.saver = aip_job_saver_port(&run->saver);
                 run->graph_run.durability = run->graph->durability;
@@ -460,7 +489,7 @@ static void start(struct aip_task *task)
         if (run->stop != AIP_RUN_GOES_ON)
                 aip_error_set(&err, AIP_ECANCELLED, "stopped before it began");
         if (err || find_graph(run, &err) < 0 || prepare_agent(run, &err) < 0 ||
-            prepare_input(run, &run->input, &err) < 0) {
+            prepare_input(run, &run->input, &err) < 0 || prepare_answers(run, &err) < 0) {
                 conclude(run, NULL, err);
                 return;
         }
@@ -526,6 +555,8 @@ void aip_job_run_free(struct aip_job_run *run)
         aip_job_progress_free(run->progress);
         aip_value_unref(run->variables);
         aip_value_unref(run->input);
+        aip_value_unref(run->answers);
+        aip_value_unref(run->graph_run.ret_questions);
         aip_catalog_unref(run->catalog);
         aip_job_free(run->job);
         aip_free(run);

@@ -69,6 +69,7 @@ struct aip_job_run {
         int has_refreshed;
         aip_value *variables;
         aip_value *input;
+        aip_value *answers; /* by question; NULL: none were given */
         char trace_id_text[AIP_TRACE_ID_BYTES];
         const char *trace_id; /* NULL: none */
         struct aip_agent_context agent;

@@ -1,5 +1,5 @@
 /*
- * Submit, read, wait, list, cancel (job_service.h). Called by the HTTP controllers, by aiplatctl and
+ * Submit, read, wait, list, cancel, resume (job_service.h). Called by the HTTP controllers, by aiplatctl and
  * by C programs. Everything is checked here before the store sees it; what the store has committed is
  * handed to the outbox relay; ended jobs are answered from the cache.
  *
@@ -23,7 +23,7 @@
 
 enum read_state {
         READ_FETCHING,
-        READ_FETCHING_HINTED, /* the job has ended since the store was asked */
+        READ_FETCHING_HINTED, /* the job has come to rest since the store was asked */
         READ_WAITING,
         READ_OVER
 };
@@ -296,7 +296,7 @@ static void read_fetched(struct aip_op *op)
         aip_job *job = op->err ? NULL : AIP_TAKE(read->fetch.ret_job);
         int64_t left_ms = read->wait_until_ms - aip_now_ms(s->loop);
 
-        if (op->err || !job || aip_job_status_is_terminal(aip_job_fields(job)->status) ||
+        if (op->err || !job || aip_job_status_is_at_rest(aip_job_fields(job)->status) ||
             left_ms <= 0) {
                 read->ret_job = job;
                 read_end(read, AIP_TAKE(op->err));
@@ -480,6 +480,137 @@ void aip_job_service_cancel(aip_job_service *s, struct aip_job_cancel *cancel)
                 (struct aip_job_cancellation){.op = {.done = cancelled}, .id = cancel->id};
         cancel->cancellation.op.deadline_ms = cancel->op.deadline_ms;
         s->jobs.ops->cancel(s->jobs.self, &cancel->cancellation);
+}
+
+/* ── resume ──────────────────────────────────────────────────────────────────────────────────── */
+
+static void resume_end(struct aip_job_resume *resume, aip_error *err)
+{
+        aip_job_free(AIP_TAKE(resume->job));
+        aip_op_finish(resume->service->loop, &resume->op, err);
+}
+
+static const aip_value *find_question(const aip_value *questions, struct aip_str id)
+{
+        for (size_t i = 0; i < aip_value_size(questions); i++) {
+                const aip_value *question = aip_value_at(questions, i);
+                if (aip_str_eq(aip_value_as_string(aip_value_get_cstr(question, "id")), id))
+                        return question;
+        }
+        return NULL;
+}
+
+static int check_answers(const aip_value *questions, const aip_value *answers, aip_error **err)
+{
+        size_t n = aip_value_size(answers);
+
+        if (aip_value_type(answers) != AIP_VALUE_OBJECT || n == 0)
+                return aip_error_set(err, AIP_EINVAL,
+                                     "answers: must be an object, an answer under the id of each "
+                                     "question");
+        for (size_t i = 0; i < n; i++) {
+                struct aip_str id;
+                (void)aip_value_member(answers, i, &id);
+                if (!find_question(questions, id))
+                        return aip_error_set(err, AIP_EINVAL,
+                                             "answers: the job has no open question '%.*s'",
+                                             (int)AIP_MIN(id.n, (size_t)300), id.p);
+        }
+        return 0;
+}
+
+/* An object with the one value under the id of the one question. */
+static int answer_only(const aip_value *questions, const aip_value *value, aip_value **ret_answers,
+                       aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *answers = NULL;
+        struct aip_str id =
+                aip_value_as_string(aip_value_get_cstr(aip_value_at(questions, 0), "id"));
+
+        if (aip_value_size(questions) != 1)
+                return aip_error_set(err, AIP_EINVAL,
+                                     "value: %zu questions are open; give answers, an object with "
+                                     "an answer under the id of each",
+                                     aip_value_size(questions));
+        if (!(answers = aip_value_object()) ||
+            aip_value_object_set(&answers, id, value ? aip_value_ref(value) : aip_value_null()) < 0)
+                return aip_error_set_nomem(err);
+        *ret_answers = AIP_TAKE(answers);
+        return 0;
+}
+
+static int move_resumed(struct aip_job_resume *resume, aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *questions = NULL, *answers = NULL;
+        _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(AIP_JOB_QUESTIONS_MAX_BYTES);
+        int r = aip_value_parse(aip_job_fields(resume->job)->questions_json, &questions, err);
+
+        if (r < 0)
+                return r;
+        if (resume->answers)
+                r = check_answers(questions, resume->answers, err);
+        else
+                r = answer_only(questions, resume->value, &answers, err);
+        if (r < 0)
+                return r;
+        if (aip_value_print(resume->answers ? resume->answers : answers, &text, NULL) < 0)
+                return aip_error_set(err, AIP_EINVAL, "answers: at most %u bytes of JSON",
+                                     AIP_JOB_QUESTIONS_MAX_BYTES);
+        return aip_job_resume(resume->job, aip_buf_str(&text),
+                              aip_wall_us(resume->service->loop), &resume->resumption.transition,
+                              err);
+}
+
+static void resumed(struct aip_op *op)
+{
+        struct aip_job_resume *resume = AIP_CONTAINER_OF(op, struct aip_job_resume, resumption.op);
+        struct aip_job_service *s = resume->service;
+        aip_error *err = AIP_TAKE(op->err);
+
+        if (!err && resume->resumption.ret_outcome == AIP_RESUMPTION_RECORDED) {
+                resume->ret_outcome = AIP_RESUME_RESUMED;
+                resume->ret_status = aip_job_fields(resume->job)->status;
+                aip_outbox_relay_push(s->relay, &resume->resumption.transition);
+                aip_job_status_event_append(s->events, resume->job);
+        } else if (!err) {
+                /* Somebody was faster by a hair. */
+                resume->ret_outcome = AIP_RESUME_NOT_INTERRUPTED;
+                resume->ret_status = resume->resumption.ret_status;
+        }
+        resume_end(resume, err);
+}
+
+static void resume_fetched(struct aip_op *op)
+{
+        struct aip_job_resume *resume = AIP_CONTAINER_OF(op, struct aip_job_resume, fetch.op);
+        struct aip_job_service *s = resume->service;
+        aip_error *err = AIP_TAKE(op->err);
+
+        resume->job = err ? NULL : AIP_TAKE(resume->fetch.ret_job);
+        resume->ret_outcome = AIP_RESUME_NOT_FOUND;
+        if (resume->job) {
+                resume->ret_status = aip_job_fields(resume->job)->status;
+                resume->ret_outcome = AIP_RESUME_NOT_INTERRUPTED;
+        }
+        if (err || !resume->job || resume->ret_status != AIP_JOB_INTERRUPTED ||
+            move_resumed(resume, &err) < 0) {
+                resume_end(resume, err);
+                return;
+        }
+        resume->resumption.op = (struct aip_op){.done = resumed};
+        resume->resumption.op.deadline_ms = resume->op.deadline_ms;
+        resume->resumption.job = resume->job;
+        s->jobs.ops->resume(s->jobs.self, &resume->resumption);
+}
+
+void aip_job_service_resume(aip_job_service *s, struct aip_job_resume *resume)
+{
+        resume->service = s;
+        resume->job = NULL;
+        resume->resumption = (struct aip_job_resumption){.job = NULL};
+        resume->fetch = (struct aip_job_fetch){.op = {.done = resume_fetched}, .id = resume->id};
+        resume->fetch.op.deadline_ms = resume->op.deadline_ms;
+        s->jobs.ops->fetch(s->jobs.self, &resume->fetch);
 }
 
 /* ── life ────────────────────────────────────────────────────────────────────────────────────── */

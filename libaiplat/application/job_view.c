@@ -69,7 +69,8 @@ static int put_identity(const struct aip_job_fields *f, struct aip_buf *out)
             (r = aip_buf_append_cstr(out, "\",")) < 0 ||
             (r = put_string(out, "\"result\"", f->result)) < 0 ||
             (r = put_string(out, ",\"error\"", has_succeeded ? none : f->error_message)) < 0 ||
-            (r = put_string(out, ",\"error_code\"", has_succeeded ? none : f->error_code)) < 0)
+            (r = put_string(out, ",\"error_code\"", has_succeeded ? none : f->error_code)) < 0 ||
+            (r = put_document(out, ",\"questions\"", f->questions_json)) < 0)
                 return r;
         return 0;
 }
@@ -107,7 +108,7 @@ static int put_all(const struct aip_job_fields *f, struct aip_buf *out)
 {
         /* Rarely too little: then the buffer grows. */
         size_t guess = f->prompt.n + f->result.n + f->variables_json.n + f->metadata_json.n +
-                       f->input_json.n + f->error_message.n + FIXED_BYTES;
+                       f->input_json.n + f->error_message.n + f->questions_json.n + FIXED_BYTES;
         int r;
 
         if (guess <= out->max_bytes - out->n && (r = aip_buf_reserve(out, guess)) < 0)

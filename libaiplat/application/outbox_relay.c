@@ -40,7 +40,7 @@
 #define TO_FORGET_MAX         65536
 #define CHORE_BATCH           500
 #define EVENT_MAX_BYTES       1024
-#define EVENT_TYPES           (AIP_EVENT_JOB_FAILED + 1)
+#define EVENT_TYPES           AIP_JOB_EVENT_TYPES
 #define PUBLISHES_MAX         (1 + AIP_JOB_EVENTS_PER_TRANSITION)
 #define PUBLISH_WAIT_MS       5000
 #define STORE_WAIT_MS         3000

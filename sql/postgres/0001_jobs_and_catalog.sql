@@ -1,6 +1,7 @@
 -- Jobs with their outbox and leases, and the catalog of configurations and templates.
 
-CREATE TYPE job_status AS ENUM ('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED');
+CREATE TYPE job_status AS ENUM ('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED',
+                                'INTERRUPTED');
 
 -- The id is a UUIDv7 made by the client, so rows are appended in the order of time and a range of ids
 -- is a range of time: what has been kept long enough leaves with its partition (0002), not row by
@@ -35,12 +36,16 @@ CREATE TABLE jobs (
         is_delayed boolean NOT NULL DEFAULT false, -- run_at was in the future when it became QUEUED
         is_streamed boolean NOT NULL DEFAULT false, -- its run is told while it happens
         session uuid,                              -- of the worker, while PROCESSING
-        CHECK ((status = 'PROCESSING') = (session IS NOT NULL))
+        questions text, -- a JSON list, while INTERRUPTED
+        answers text,   -- a JSON object, an answer under the id of each question, until the run is over
+        CHECK ((status = 'PROCESSING') = (session IS NOT NULL)),
+        CHECK ((status = 'INTERRUPTED') = (questions IS NOT NULL))
 ) PARTITION BY RANGE (id);
 -- By configuration, so that due work is taken evenly from all of them.
 CREATE INDEX jobs_queued ON jobs (config_name, run_at) WHERE status = 'QUEUED';
 CREATE INDEX jobs_delayed ON jobs (run_at) WHERE status = 'QUEUED' AND is_delayed;
 CREATE INDEX jobs_processing ON jobs (session) WHERE status = 'PROCESSING';
+CREATE INDEX jobs_interrupted ON jobs (id) WHERE status = 'INTERRUPTED';
 -- Ids of times that no partition covers, and jobs that outlived the partition of their time.
 CREATE TABLE jobs_default PARTITION OF jobs DEFAULT;
 

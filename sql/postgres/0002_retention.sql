@@ -118,7 +118,8 @@ BEGIN
         -- Those that came meanwhile are found through the indexes of live jobs.
         EXECUTE format('INSERT INTO jobs SELECT * FROM %1$I WHERE id = ANY ($1) UNION '
                        'SELECT * FROM %1$I WHERE status = ''QUEUED'' UNION '
-                       'SELECT * FROM %1$I WHERE status = ''PROCESSING''', part)
+                       'SELECT * FROM %1$I WHERE status = ''PROCESSING'' UNION '
+                       'SELECT * FROM %1$I WHERE status = ''INTERRUPTED''', part)
                 USING coalesce(kept, '{}');
         GET DIAGNOSTICS moved = ROW_COUNT;
         EXECUTE format('DROP TABLE %I', part);

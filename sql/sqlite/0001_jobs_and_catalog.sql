@@ -6,7 +6,8 @@
 CREATE TABLE jobs (
         id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
         status TEXT NOT NULL
-                CHECK (status IN ('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED')),
+                CHECK (status IN ('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED',
+                                  'INTERRUPTED')),
         version INTEGER NOT NULL CHECK (version >= 1),
         attempt INTEGER NOT NULL CHECK (attempt >= 0),
         max_attempts INTEGER NOT NULL,
@@ -34,7 +35,10 @@ CREATE TABLE jobs (
         prompt TEXT NOT NULL,
         result TEXT,
         input TEXT, -- for the graph
-        CHECK ((status = 'PROCESSING') = (session IS NOT NULL))
+        questions TEXT, -- a JSON list, while INTERRUPTED
+        answers TEXT,   -- a JSON object, an answer under the id of each question, until the run is over
+        CHECK ((status = 'PROCESSING') = (session IS NOT NULL)),
+        CHECK ((status = 'INTERRUPTED') = (questions IS NOT NULL))
 ) STRICT;
 CREATE INDEX jobs_queued ON jobs (config_name, run_at) WHERE status = 'QUEUED';
 CREATE INDEX jobs_delayed ON jobs (run_at) WHERE status = 'QUEUED' AND is_delayed = 1;

@@ -51,6 +51,10 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(finish_records_once)                                                                     \
         X(finish_failure_and_retry)                                                                \
         X(finish_is_fenced)                                                                        \
+        X(interrupted_jobs_rest_until_they_are_resumed)                                            \
+        X(resume_is_refused_but_once)                                                              \
+        X(answers_last_as_long_as_the_run)                                                         \
+        X(interrupted_jobs_can_be_cancelled)                                                       \
         /* store_contract_sessions.c */                                                            \
         X(heartbeat_renews_and_reconciles)                                                         \
         X(heartbeat_of_an_idle_worker)                                                             \

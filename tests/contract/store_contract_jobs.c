@@ -619,3 +619,154 @@ void store_contract_finish_is_fenced(struct store_fixture *f)
         aip_job_free(stale);
         aip_job_free(fresh);
 }
+
+/* ── interrupted jobs ────────────────────────────────────────────────────────────────────────── */
+
+#define QUESTIONS "[{\"id\":\"a:0\",\"node\":\"a\",\"value\":{\"ask\":\"go on, “please”?\"}}]"
+#define ANSWERS   "{\"a:0\":[\"yes\",\"ключ ✓\"]}"
+
+/* PROCESSING → INTERRUPTED; `job` is as stored then. */
+static void interrupt(struct store_fixture *f, aip_job *job)
+{
+        struct aip_job_finish finish = {.job = job};
+
+        cr_assert_eq(aip_job_interrupt(job, S(QUESTIONS), wall_us(f), &finish.transition, NULL), 0);
+        DO(f, finish, &finish);
+        cr_assert_eq(finish.ret_outcome, AIP_FINISH_RECORDED);
+        cr_assert_gt(finish.transition.outbox_id, 0);
+}
+
+static enum aip_resumption_outcome resume(struct store_fixture *f, aip_job *job,
+                                          enum aip_job_status *ret_status)
+{
+        struct aip_job_resumption resumption = {.job = job, .ret_status = AIP_JOB_QUEUED};
+
+        cr_assert_eq(aip_job_resume(job, S(ANSWERS), wall_us(f), &resumption.transition, NULL), 0);
+        DO(f, resume, &resumption);
+        if (resumption.ret_outcome == AIP_RESUMPTION_RECORDED) {
+                cr_assert_gt(resumption.transition.outbox_id, 0);
+                cr_assert_eq(resumption.transition.kind, AIP_TRANSITION_RESUMED);
+                cr_assert_eq(resumption.transition.is_runnable, 1);
+        }
+        *ret_status = resumption.ret_status;
+        return resumption.ret_outcome;
+}
+
+static aip_job *interrupted_job(struct store_fixture *f)
+{
+        aip_job *job = job_claim(f, next_id(f), job_create(f, "ask", 0), LEASE_LONG_MS);
+
+        interrupt(f, job);
+        return job;
+}
+
+static void expect_stored(struct store_fixture *f, const aip_job *job)
+{
+        aip_job *stored = job_fetch(f, aip_job_fields(job)->id);
+
+        expect_same_job(job, stored);
+        aip_job_free(stored);
+}
+
+void store_contract_interrupted_jobs_rest_until_they_are_resumed(struct store_fixture *f)
+{
+        aip_job *job = interrupted_job(f);
+        struct aip_id id = aip_job_fields(job)->id;
+        struct aip_job_list list = {.status_mask = 1u << AIP_JOB_INTERRUPTED, .limit = 10};
+        enum aip_job_status status;
+
+        expect_stored(f, job);
+        DO(f, list, &list);
+        cr_assert_eq(list.ret_n, 1);
+        expect_same_job(list.ret_jobs[0], job);
+        free_jobs(list.ret_jobs, list.ret_n);
+        cr_assert_not(job_can_be_claimed(f, id));
+        cr_assert_eq(count_chore(f, CHORE_RECOVER, 10, 0), 0);
+        cr_assert_eq(count_chore(f, CHORE_PROMOTE, 10, 0), 0);
+        cr_assert_eq(resume(f, job, &status), AIP_RESUMPTION_RECORDED);
+        expect_stored(f, job);
+        expect_job(f, id, AIP_JOB_QUEUED, 4, 0);
+        cr_assert_eq(forget_all(f), 4, "created, started, interrupted, resumed");
+        aip_job_free(job);
+        job = job_claim(f, next_id(f), id, LEASE_LONG_MS);
+        cr_assert(aip_str_eq(aip_job_fields(job)->answers_json, S(ANSWERS)));
+        cr_assert_eq(aip_job_fields(job)->attempt, 1);
+        aip_job_free(job);
+}
+
+void store_contract_resume_is_refused_but_once(struct store_fixture *f)
+{
+        aip_job *job = interrupted_job(f), *second = NULL, *other = NULL;
+        struct aip_job_fields unknown = *aip_job_fields(job);
+        enum aip_job_status status;
+
+        unknown.id = next_id(f);
+        cr_assert_eq(aip_job_restore(&unknown, &other, NULL), 0);
+        cr_assert_eq(aip_job_copy(job, &second, NULL), 0);
+        cr_assert_eq(resume(f, job, &status), AIP_RESUMPTION_RECORDED);
+        forget_all(f);
+        cr_assert_eq(resume(f, second, &status), AIP_RESUMPTION_REFUSED);
+        cr_assert_eq(status, AIP_JOB_QUEUED);
+        cr_assert_eq(forget_all(f), 0, "what was refused wrote to the outbox");
+        expect_stored(f, job);
+        cr_assert_eq(resume(f, other, &status), AIP_RESUMPTION_REFUSED);
+        cr_assert_eq(status, AIP_JOB_CANCELLED);
+        struct aip_job_resumption wrong = {.job = NULL};
+        DO_CODE(f, resume, &wrong, AIP_EINVAL);
+        aip_job_free(job);
+        aip_job_free(second);
+        aip_job_free(other);
+}
+
+void store_contract_answers_last_as_long_as_the_run(struct store_fixture *f)
+{
+        aip_job *job = interrupted_job(f);
+        struct aip_id id = aip_job_fields(job)->id, session = next_id(f);
+        struct aip_release release = {.session = session, .n_fences = 1};
+        struct aip_fence fence;
+        enum aip_job_status status;
+
+        cr_assert_eq(resume(f, job, &status), AIP_RESUMPTION_RECORDED);
+        aip_job_free(job);
+        job = job_claim(f, session, id, LEASE_LONG_MS);
+        fence = fence_of(job);
+        release.fences = &fence;
+        DO(f, release, &release);
+        free(release.ret_transitions);
+        aip_job_free(job);
+        job = job_claim(f, session, id, LEASE_LONG_MS);
+        cr_assert(aip_str_eq(aip_job_fields(job)->answers_json, S(ANSWERS)));
+        cr_assert_eq(job_fail(f, job, 1), AIP_FINISH_RECORDED);
+        cr_assert(aip_str_eq(aip_job_fields(job)->answers_json, S(ANSWERS)));
+        expect_stored(f, job);
+        aip_job_free(job);
+        job = job_claim(f, session, job_create(f, "again", 0), LEASE_LONG_MS);
+        interrupt(f, job);
+        cr_assert_eq(resume(f, job, &status), AIP_RESUMPTION_RECORDED);
+        id = aip_job_fields(job)->id;
+        aip_job_free(job);
+        job = job_claim(f, session, id, LEASE_LONG_MS);
+        interrupt(f, job);
+        cr_assert_null(aip_job_fields(job)->answers_json.p);
+        expect_stored(f, job);
+        aip_job_free(job);
+}
+
+void store_contract_interrupted_jobs_can_be_cancelled(struct store_fixture *f)
+{
+        aip_job *job = interrupted_job(f);
+        struct aip_job_cancellation cancel = {.id = aip_job_fields(job)->id};
+        enum aip_job_status status;
+        aip_job *stored;
+
+        DO(f, cancel, &cancel);
+        cr_assert_eq(cancel.ret_outcome, AIP_CANCEL_CANCELLED);
+        cr_assert_eq(cancel.ret_transition.from, AIP_JOB_INTERRUPTED);
+        expect_job(f, cancel.id, AIP_JOB_CANCELLED, 4, 1);
+        stored = job_fetch(f, cancel.id);
+        cr_assert_null(aip_job_fields(stored)->questions_json.p);
+        cr_assert_eq(resume(f, job, &status), AIP_RESUMPTION_REFUSED);
+        cr_assert_eq(status, AIP_JOB_CANCELLED);
+        aip_job_free(stored);
+        aip_job_free(job);
+}

@@ -267,6 +267,8 @@ void expect_same_job(const aip_job *job_a, const aip_job *job_b)
         expect_same_text(a->trace_id, b->trace_id, "trace_id");
         cr_expect_eq(a->is_streamed, b->is_streamed);
         expect_same_text(a->result, b->result, "result");
+        expect_same_text(a->questions_json, b->questions_json, "questions");
+        expect_same_text(a->answers_json, b->answers_json, "answers");
         expect_same_text(a->error_code, b->error_code, "error_code");
         expect_same_text(a->error_message, b->error_message, "error_message");
         expect_same_text(a->provider, b->provider, "provider");

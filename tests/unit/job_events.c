@@ -22,9 +22,10 @@ Test(job_events, which_are_published)
                 uint32_t muted;
         } rows[] = {
                 {"all", 0, 0},
-                {"none", 0, 15},
-                {"job.completed", 0, 11},
-                {" job.failed , job.completed", 0, 3},
+                {"none", 0, 31},
+                {"job.completed", 0, 27},
+                {" job.failed , job.completed", 0, 19},
+                {"job.interrupted", 0, 15},
                 {"job.created,job.nothing", AIP_EINVAL, 99},
                 {"job.created,,job.failed", AIP_EINVAL, 99},
                 {"All", AIP_EINVAL, 99},
@@ -41,7 +42,8 @@ Test(job_events, which_are_published)
 Test(transition, names_go_both_ways)
 {
         static const char *const names[] = {"created",  "due",       "started", "retry",
-                                            "released", "completed", "failed",  "cancelled"};
+                                            "released", "completed", "failed",  "cancelled",
+                                            "interrupted", "resumed"};
         for (unsigned i = 0; i < AIP_ARRAY_SIZE(names); i++) {
                 aip_error *err = NULL;
                 enum aip_transition_kind kind = (enum aip_transition_kind)77;
@@ -51,7 +53,7 @@ Test(transition, names_go_both_ways)
                 expect_refused(aip_transition_kind_parse(aip_str_make(names[i], 2), &kind, &err),
                                &err, AIP_EINVAL, "transition kind: ");
         }
-        cr_expect_str_eq(aip_transition_kind_name((enum aip_transition_kind)8), "unknown");
+        cr_expect_str_eq(aip_transition_kind_name((enum aip_transition_kind)10), "unknown");
 }
 
 Test(transition, events_of_each_kind)
@@ -70,6 +72,10 @@ Test(transition, events_of_each_kind)
                                                AIP_EVENT_JOB_COMPLETED}},
                 [AIP_TRANSITION_FAILED] = {2, {AIP_EVENT_JOB_STATUS_CHANGED, AIP_EVENT_JOB_FAILED}},
                 [AIP_TRANSITION_CANCELLED] = {1, {AIP_EVENT_JOB_STATUS_CHANGED}},
+                [AIP_TRANSITION_INTERRUPTED] = {2,
+                                                {AIP_EVENT_JOB_STATUS_CHANGED,
+                                                 AIP_EVENT_JOB_INTERRUPTED}},
+                [AIP_TRANSITION_RESUMED] = {1, {AIP_EVENT_JOB_STATUS_CHANGED}},
         };
         for (unsigned i = 0; i < AIP_ARRAY_SIZE(expected); i++) {
                 struct aip_transition t = transition((enum aip_transition_kind)i, 0, 0);
@@ -79,7 +85,7 @@ Test(transition, events_of_each_kind)
                 for (size_t k = 0; k < n; k++)
                         cr_expect_eq(types[k], expected[i].types[k]);
         }
-        struct aip_transition unknown = transition((enum aip_transition_kind)8, 0, 0);
+        struct aip_transition unknown = transition((enum aip_transition_kind)10, 0, 0);
         enum aip_job_event_type types[AIP_JOB_EVENTS_PER_TRANSITION];
         cr_expect_eq(aip_transition_events(&unknown, types), 0);
 }
@@ -90,7 +96,8 @@ Test(job_event, routing_keys)
         cr_expect_str_eq(aip_job_event_name(AIP_EVENT_JOB_STATUS_CHANGED), "job.status_changed");
         cr_expect_str_eq(aip_job_event_name(AIP_EVENT_JOB_COMPLETED), "job.completed");
         cr_expect_str_eq(aip_job_event_name(AIP_EVENT_JOB_FAILED), "job.failed");
-        cr_expect_str_eq(aip_job_event_name((enum aip_job_event_type)4), "unknown");
+        cr_expect_str_eq(aip_job_event_name(AIP_EVENT_JOB_INTERRUPTED), "job.interrupted");
+        cr_expect_str_eq(aip_job_event_name((enum aip_job_event_type)5), "unknown");
 }
 
 static void check_json(const struct aip_transition *t, enum aip_job_event_type type,

@@ -122,7 +122,7 @@ Test(job_restore, empty_strings_mean_none)
 Test(job_restore, impossible_counts)
 {
         REFUSE(AIP_JOB_QUEUED, f.id = (struct aip_id){{0}}, "nil");
-        REFUSE(AIP_JOB_QUEUED, f.status = (enum aip_job_status)5, "status is unknown");
+        REFUSE(AIP_JOB_QUEUED, f.status = (enum aip_job_status)6, "status is unknown");
         REFUSE(AIP_JOB_QUEUED, f.version = 0, "version");
         REFUSE(AIP_JOB_QUEUED, f.attempt = -1, "attempt is negative");
         REFUSE(AIP_JOB_PROCESSING, f.attempt = 2, "more attempts than transitions");

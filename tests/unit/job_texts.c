@@ -137,7 +137,7 @@ Test(job_texts, a_queued_job_has_every_member)
         expect_text(view, "graph_name", "assistant");
         expect_text(view, "created_at", "2024-01-15T10:30:00.123456Z");
         expect_text(view, "updated_at", "2024-01-15T10:30:00.123456Z");
-        static const char *const nulls[] = {"result",     "error",      "error_code", "variables", "input",
+        static const char *const nulls[] = {"result",     "error",      "error_code", "questions", "variables", "input",
                                             "provider",   "model_name", "usage",      "started_at",
                                             "finished_at", "trace_id"};
         for (size_t i = 0; i < AIP_ARRAY_SIZE(nulls); i++)
@@ -145,7 +145,7 @@ Test(job_texts, a_queued_job_has_every_member)
         cr_expect_eq(aip_value_as_int(aip_value_get_cstr(view, "attempt"), -1), 0);
         cr_expect_eq(aip_value_as_int(aip_value_get_cstr(view, "max_attempts"), -1), 3);
         cr_expect_eq(aip_value_size(aip_value_get_cstr(aip_value_get_cstr(view, "metadata"), "a")), 2u);
-        cr_expect_eq(aip_value_size(view), 24u, "%zu members", aip_value_size(view));
+        cr_expect_eq(aip_value_size(view), 25u, "%zu members", aip_value_size(view));
         aip_value_unref(view);
         aip_job_free(job);
 }

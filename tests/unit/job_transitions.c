@@ -1,10 +1,11 @@
 /* Transitions: each from every status, what it changes, retries and their delays. */
 #include "domain_support.h"
 
-enum act { START, COMPLETE, FAIL_RETRYABLE, FAIL_FINAL, RELEASE, LOSE, CANCEL, N_ACTS };
+enum act { START, COMPLETE, FAIL_RETRYABLE, FAIL_FINAL, RELEASE, LOSE, CANCEL, INTERRUPT, RESUME, N_ACTS };
 
 static const char *const act_names[] = {"start",   "complete", "fail, retryable", "fail, final",
-                                        "release", "lose",     "cancel"};
+                                        "release", "lose",     "cancel",          "interrupt",
+                                        "resume"};
 
 static int fail(aip_job *job, int is_retryable, int64_t now_us, struct aip_transition *t,
                 aip_error **err)
@@ -14,6 +15,9 @@ static int fail(aip_job *job, int is_retryable, int64_t now_us, struct aip_trans
         aip_error_free(e);
         return r;
 }
+
+#define QUESTIONS "[{\"id\":\"q\",\"node\":\"n\",\"value\":1}]"
+#define ANSWERS   "{\"q\":true}"
 
 static int perform(enum act act, aip_job *job, int64_t now_us, struct aip_transition *t,
                    aip_error **err)
@@ -35,6 +39,10 @@ static int perform(enum act act, aip_job *job, int64_t now_us, struct aip_transi
                 return aip_job_lose_worker(job, now_us, t, err);
         case CANCEL:
                 return aip_job_cancel(job, now_us, t, err);
+        case INTERRUPT:
+                return aip_job_interrupt(job, AIP_STR(QUESTIONS), now_us, t, err);
+        case RESUME:
+                return aip_job_resume(job, AIP_STR(ANSWERS), now_us, t, err);
         case N_ACTS:
                 break;
         }
@@ -46,7 +54,8 @@ static aip_job *job_in(enum aip_job_status status)
         static const enum act last[] = {[AIP_JOB_PROCESSING] = START,
                                         [AIP_JOB_COMPLETED] = COMPLETE,
                                         [AIP_JOB_FAILED] = FAIL_FINAL,
-                                        [AIP_JOB_CANCELLED] = CANCEL};
+                                        [AIP_JOB_CANCELLED] = CANCEL,
+                                        [AIP_JOB_INTERRUPTED] = INTERRUPT};
         struct aip_job_spec spec = spec_of("x");
         aip_error *err = NULL;
         struct aip_transition t;
@@ -66,7 +75,13 @@ struct expectation {
         enum aip_transition_kind kind;
 };
 
-static const struct expectation expectations[AIP_JOB_CANCELLED + 1][N_ACTS] = {
+#define ALL_REFUSED                                                                                \
+        {                                                                                          \
+                {REFUSED, 0}, {REFUSED, 0}, {REFUSED, 0}, {REFUSED, 0}, {REFUSED, 0},              \
+                        {REFUSED, 0}, {REFUSED, 0}, {REFUSED, 0}, {REFUSED, 0}                     \
+        }
+
+static const struct expectation expectations[AIP_JOB_STATUSES][N_ACTS] = {
         [AIP_JOB_QUEUED] =
                 {
                         [START] = {AIP_JOB_PROCESSING, AIP_TRANSITION_STARTED},
@@ -76,6 +91,8 @@ static const struct expectation expectations[AIP_JOB_CANCELLED + 1][N_ACTS] = {
                         [RELEASE] = {REFUSED, 0},
                         [LOSE] = {REFUSED, 0},
                         [CANCEL] = {AIP_JOB_CANCELLED, AIP_TRANSITION_CANCELLED},
+                        [INTERRUPT] = {REFUSED, 0},
+                        [RESUME] = {REFUSED, 0},
                 },
         [AIP_JOB_PROCESSING] =
                 {
@@ -86,28 +103,24 @@ static const struct expectation expectations[AIP_JOB_CANCELLED + 1][N_ACTS] = {
                         [RELEASE] = {AIP_JOB_QUEUED, AIP_TRANSITION_RELEASED},
                         [LOSE] = {AIP_JOB_QUEUED, AIP_TRANSITION_RELEASED},
                         [CANCEL] = {AIP_JOB_CANCELLED, AIP_TRANSITION_CANCELLED},
+                        [INTERRUPT] = {AIP_JOB_INTERRUPTED, AIP_TRANSITION_INTERRUPTED},
+                        [RESUME] = {REFUSED, 0},
                 },
-        [AIP_JOB_COMPLETED] = {{REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0}},
-        [AIP_JOB_FAILED] = {{REFUSED, 0},
-                            {REFUSED, 0},
-                            {REFUSED, 0},
-                            {REFUSED, 0},
-                            {REFUSED, 0},
-                            {REFUSED, 0},
-                            {REFUSED, 0}},
-        [AIP_JOB_CANCELLED] = {{REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0},
-                               {REFUSED, 0}},
+        [AIP_JOB_INTERRUPTED] =
+                {
+                        [START] = {REFUSED, 0},
+                        [COMPLETE] = {REFUSED, 0},
+                        [FAIL_RETRYABLE] = {REFUSED, 0},
+                        [FAIL_FINAL] = {REFUSED, 0},
+                        [RELEASE] = {REFUSED, 0},
+                        [LOSE] = {REFUSED, 0},
+                        [CANCEL] = {AIP_JOB_CANCELLED, AIP_TRANSITION_CANCELLED},
+                        [INTERRUPT] = {REFUSED, 0},
+                        [RESUME] = {AIP_JOB_QUEUED, AIP_TRANSITION_RESUMED},
+                },
+        [AIP_JOB_COMPLETED] = ALL_REFUSED,
+        [AIP_JOB_FAILED] = ALL_REFUSED,
+        [AIP_JOB_CANCELLED] = ALL_REFUSED,
 };
 
 static void check_refusal(enum act act, aip_job *job)
@@ -144,12 +157,13 @@ static void check_move(enum act act, aip_job *job, struct expectation expected)
         cr_expect(aip_id_equal(&t.job_id, &job_id));
         int shows_error = t.kind == AIP_TRANSITION_RETRY || t.kind == AIP_TRANSITION_FAILED;
         cr_expect_str_eq(t.error_code, shows_error ? "provider_overloaded" : "");
-        cr_expect_eq(t.is_runnable, t.kind == AIP_TRANSITION_RELEASED);
+        cr_expect_eq(t.is_runnable,
+                     t.kind == AIP_TRANSITION_RELEASED || t.kind == AIP_TRANSITION_RESUMED);
 }
 
 Test(job_transitions, every_act_in_every_status)
 {
-        for (int status = 0; status <= AIP_JOB_CANCELLED; status++) {
+        for (int status = 0; status < AIP_JOB_STATUSES; status++) {
                 for (int act = 0; act < N_ACTS; act++) {
                         _cleanup_job_ aip_job *job = job_in((enum aip_job_status)status);
                         struct expectation expected = expectations[status][act];
@@ -442,4 +456,45 @@ Test(job_transitions, a_lost_worker_replaces_an_older_error)
         expect_ok(aip_job_lose_worker(job, t.at_us, &t, &err), &err);
         cr_expect_str_eq(aip_job_fields(job)->error_message.p,
                          "the worker that ran the job was lost");
+}
+
+Test(job_transitions, questions_and_answers)
+{
+        _cleanup_job_ aip_job *job = job_in(AIP_JOB_INTERRUPTED), *copy = NULL;
+        aip_error *err = NULL;
+        struct aip_transition t;
+        const struct aip_job_fields *f = aip_job_fields(job);
+        cr_expect_str_eq(f->questions_json.p, QUESTIONS);
+        cr_expect_eq(f->attempt, 1);
+        expect_ok(aip_job_resume(job, AIP_STR(ANSWERS), T0 + 5, &t, &err), &err);
+        cr_expect_null(f->questions_json.p);
+        cr_expect_str_eq(f->answers_json.p, ANSWERS);
+        cr_expect_eq(f->attempt, 0, "the attempt goes on");
+        cr_expect_eq(f->run_at_us, T0 + 5);
+        expect_ok(aip_job_start(job, T0 + 6, &t, &err), &err);
+        expect_ok(aip_job_copy(job, &copy, &err), &err);
+        cr_expect_str_eq(aip_job_fields(copy)->answers_json.p, ANSWERS);
+        expect_ok(fail(job, 1, T0 + 7, &t, &err), &err);
+        cr_expect_str_eq(f->answers_json.p, ANSWERS, "the next attempt needs them, too");
+        expect_ok(aip_job_interrupt(copy, AIP_STR("[2]"), T0 + 7, &t, &err), &err);
+        cr_expect_null(aip_job_fields(copy)->answers_json.p);
+        cr_expect_str_eq(aip_job_fields(copy)->questions_json.p, "[2]");
+        expect_ok(aip_job_cancel(copy, T0 + 8, &t, &err), &err);
+        cr_expect_null(aip_job_fields(copy)->questions_json.p);
+}
+
+Test(job_transitions, questions_that_cannot_be_kept)
+{
+        _cleanup_job_ aip_job *job = job_in(AIP_JOB_PROCESSING);
+        aip_error *err = NULL;
+        struct aip_transition t;
+        char *large = repeat("x", AIP_JOB_QUESTIONS_MAX_BYTES + 1);
+        expect_refused(aip_job_interrupt(job, aip_str_of(large), T0 + 9, &t, &err), &err,
+                       AIP_ELIMIT, "questions: at most");
+        expect_refused(aip_job_interrupt(job, AIP_STR(""), T0 + 9, &t, &err), &err, AIP_EINVAL,
+                       "questions: there are none");
+        expect_refused(aip_job_interrupt(job, AIP_STR("\xff"), T0 + 9, &t, &err), &err, AIP_EINVAL,
+                       "questions: ");
+        cr_expect_eq(aip_job_fields(job)->status, AIP_JOB_PROCESSING);
+        free(large);
 }

@@ -111,8 +111,8 @@ struct aip_job_claim {
 };
 
 /*
- * Record the end of an attempt under the fence: `job` has been moved by aip_job_complete, _fail or
- * _release; the store records it only if its copy is still PROCESSING with version job.version - 1.
+ * Record the end of an attempt under the fence: `job` has been moved by aip_job_complete, _fail,
+ * _interrupt or _release; the store records it only if its copy is still PROCESSING with version job.version - 1.
  * Repeating it is harmless: it answers RECORDED or STALE, and changes nothing twice.
  */
 enum aip_finish_outcome {
@@ -125,6 +125,24 @@ struct aip_job_finish {
         const aip_job *job;
         struct aip_transition transition; /* from the move; the store sets its outbox_id */
         enum aip_finish_outcome ret_outcome;
+};
+
+/*
+ * Record answers: `job` has been moved by aip_job_resume; the store records it only if its copy is still
+ * INTERRUPTED with version job.version - 1. Repeating it is harmless: it may then answer REFUSED although the
+ * first time went through.
+ */
+enum aip_resumption_outcome {
+        AIP_RESUMPTION_RECORDED = 0,
+        AIP_RESUMPTION_REFUSED /* it was resumed or cancelled meanwhile, or is gone */
+};
+
+struct aip_job_resumption {
+        struct aip_op op;
+        const aip_job *job;
+        struct aip_transition transition; /* from the move; the store sets its outbox_id */
+        enum aip_resumption_outcome ret_outcome;
+        enum aip_job_status ret_status; /* when REFUSED: as it is now; of one that is gone: CANCELLED */
 };
 
 /* What a worker believes it is running. */
@@ -204,7 +222,7 @@ struct aip_retention {
  * are borrowed for the call. They are hints: some may be missing after a lost connection (then
  * `on_connected` comes), some may be repeated. */
 struct aip_store_watcher {
-        /* COMPLETED, FAILED or CANCELLED. */
+        /* COMPLETED, FAILED or CANCELLED; or INTERRUPTED: at rest. */
         void (*on_jobs_ended)(struct aip_store_watcher *watcher, const struct aip_id *ids, size_t n);
         void (*on_jobs_cancelled)(struct aip_store_watcher *watcher, const struct aip_id *ids,
                                   size_t n);
@@ -222,6 +240,7 @@ struct aip_job_repository_ops {
         void (*cancel)(void *self, struct aip_job_cancellation *cancellation);
         void (*claim)(void *self, struct aip_job_claim *claim);
         void (*finish)(void *self, struct aip_job_finish *finish);
+        void (*resume)(void *self, struct aip_job_resumption *resumption);
         void (*heartbeat)(void *self, struct aip_heartbeat *heartbeat);
         void (*release)(void *self, struct aip_release *release);
         /* Delayed jobs (QUEUED by a transition that was not runnable) whose time has come: a DUE

@@ -117,9 +117,17 @@ static int answer_by_id(struct aip_graph_state *state, const aip_value *answers,
         for (size_t i = 0; code == 0 && i < n; i++) {
                 struct aip_str id;
                 const aip_value *answer = aip_value_member(answers, i, &id);
-                code = answer_task(find_asking(state, id), answer, err);
+                aip_graph_task *task = find_asking(state, id);
+                code = task ? answer_task(task, answer, err) : 0;
         }
         return code;
+}
+
+int aip_graph_answer_open(struct aip_graph_state *state, const aip_value *answers, aip_error **err)
+{
+        if (aip_value_type(answers) != AIP_VALUE_OBJECT)
+                return aip_error_set(err, AIP_EINVAL, "answers by id are an object");
+        return answer_by_id(state, answers, err);
 }
 
 int aip_graph_answer(struct aip_graph_state *state, const aip_value *answers, aip_error **err)

@@ -133,6 +133,8 @@ aip_value *aip_graph_questions(const struct aip_graph_state *state);
 /* Give answers: an object with ids of open questions as members, or, to the only question, anything. The
  * tasks that got one are planned again; those that finished, or got none, stay as they are. */
 int aip_graph_answer(struct aip_graph_state *state, const aip_value *answers, aip_error **err);
+/* Those of `answers` (an object with ids of questions as members) whose question is open. */
+int aip_graph_answer_open(struct aip_graph_state *state, const aip_value *answers, aip_error **err);
 
 /* "STEP:NODE", and ":PLACE" for one that was sent an input: the same when the step runs again. */
 #define AIP_GRAPH_TASK_ID_BYTES 320

@@ -15,6 +15,8 @@ static const size_t string_members[] = {
         offsetof(struct aip_job_fields, error_message),
         offsetof(struct aip_job_fields, provider),
         offsetof(struct aip_job_fields, model_name),
+        offsetof(struct aip_job_fields, questions_json),
+        offsetof(struct aip_job_fields, answers_json),
 };
 
 static struct aip_str *string_member(struct aip_job_fields *fields, size_t i)
@@ -53,6 +55,7 @@ void aip_job_free(aip_job *job)
                 return;
         aip_free(job->outcome_text);
         aip_free(job->error_text);
+        aip_free(job->dialogue_text);
         aip_free(job);
 }
 

@@ -11,6 +11,7 @@ static const char *const names[] = {
         [AIP_EVENT_JOB_STATUS_CHANGED] = "job.status_changed",
         [AIP_EVENT_JOB_COMPLETED] = "job.completed",
         [AIP_EVENT_JOB_FAILED] = "job.failed",
+        [AIP_EVENT_JOB_INTERRUPTED] = "job.interrupted",
 };
 
 const char *aip_job_event_name(enum aip_job_event_type type)

@@ -1,7 +1,8 @@
 /*
  * Job, seen from inside: shared by the files of this folder, no one else's. A job is one allocation
  * that holds the struct and every string it was made with; the outcome and the last error, which
- * come later, are at most one allocation each. Starting, releasing, cancelling allocate nothing.
+ * come later, are at most one allocation each, as are questions or answers. Starting, releasing, cancelling
+ * allocate nothing.
  */
 #ifndef AIPLAT_DOMAIN_JOB_IMPL_H
 #define AIPLAT_DOMAIN_JOB_IMPL_H
@@ -13,9 +14,10 @@
 #include <aiplat/job.h>
 
 struct aip_job {
-        struct aip_job_fields fields; /* strings point behind the struct or into the two below */
+        struct aip_job_fields fields; /* strings point behind the struct or into those below */
         char *outcome_text;           /* result, provider, model_name; or NULL */
         char *error_text;             /* error_code, error_message; or NULL */
+        char *dialogue_text;          /* questions or answers; or NULL */
 };
 
 /* Longer ones are cut, and end in "…". */

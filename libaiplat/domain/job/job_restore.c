@@ -17,7 +17,7 @@ static int check_counts(const struct aip_job_fields *f, aip_error **err)
 {
         if (aip_id_is_nil(&f->id))
                 return impossible(f, "its id is nil", err);
-        if ((unsigned)f->status > AIP_JOB_CANCELLED)
+        if ((unsigned)f->status >= AIP_JOB_STATUSES)
                 return impossible(f, "its status is unknown", err);
         if (f->version < 1)
                 return impossible(f, "its version is below 1", err);
@@ -56,11 +56,13 @@ static int has_run(const struct aip_job_fields *f)
 static int check_status(const struct aip_job_fields *f, aip_error **err)
 {
         int was_attempted = f->status == AIP_JOB_PROCESSING || f->status == AIP_JOB_COMPLETED ||
-                            f->status == AIP_JOB_FAILED;
+                            f->status == AIP_JOB_FAILED || f->status == AIP_JOB_INTERRUPTED;
         if (was_attempted && !has_run(f))
                 return impossible(f, "its status needs an attempt, and it has none", err);
         if (f->status != AIP_JOB_COMPLETED && f->result.n)
                 return impossible(f, "it has a result, but is not COMPLETED", err);
+        if ((f->status == AIP_JOB_INTERRUPTED) != (f->questions_json.n > 0))
+                return impossible(f, "it has questions exactly while it is INTERRUPTED", err);
         if (f->status == AIP_JOB_FAILED && !f->error_code.n)
                 return impossible(f, "it is FAILED without an error code", err);
         return 0;
@@ -77,6 +79,11 @@ static int check_outcome(const struct aip_job_fields *f, aip_error **err)
                 r = aip_text_check("provider", f->provider, AIP_NAME_MAX_BYTES, err);
         if (r == 0)
                 r = aip_text_check("model_name", f->model_name, AIP_NAME_MAX_BYTES, err);
+        if (r == 0)
+                r = aip_text_check("questions", f->questions_json, AIP_JOB_QUESTIONS_MAX_BYTES,
+                                   err);
+        if (r == 0)
+                r = aip_text_check("answers", f->answers_json, AIP_JOB_QUESTIONS_MAX_BYTES, err);
         return r;
 }
 
@@ -85,7 +92,8 @@ static void normalise(struct aip_job_fields *f)
 {
         struct aip_str *optional[] = {&f->variables_json, &f->metadata_json, &f->trace_id,
                                       &f->result,         &f->error_code,    &f->error_message,
-                                      &f->provider,       &f->model_name,    &f->input_json};
+                                      &f->provider,       &f->model_name,    &f->input_json,
+                                      &f->questions_json, &f->answers_json};
         for (size_t i = 0; i < AIP_ARRAY_SIZE(optional); i++) {
                 if (optional[i]->n == 0)
                         optional[i]->p = NULL;

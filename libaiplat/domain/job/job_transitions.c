@@ -18,6 +18,18 @@ static int check_may_become(const aip_job *job, enum aip_job_status to, aip_erro
                              aip_job_status_name(job->fields.status), aip_job_status_name(to));
 }
 
+/* For moves whose target may be reached from elsewhere, too. */
+static int check_is(const aip_job *job, enum aip_job_status status, aip_error **err)
+{
+        char id[AIP_ID_TEXT_BYTES];
+
+        if (job->fields.status == status)
+                return 0;
+        return aip_error_set(err, AIP_ESTATE, "job %s is %s, not %s",
+                             aip_id_format(&job->fields.id, id),
+                             aip_job_status_name(job->fields.status), aip_job_status_name(status));
+}
+
 /* Times of a job never run backwards, whatever the clocks of gateways and workers do. */
 static int64_t time_of_move(const aip_job *job, int64_t now_us)
 {
@@ -53,6 +65,11 @@ static struct aip_transition move(aip_job *job, enum aip_transition_kind kind,
         job->fields.updated_at_us = at_us;
         if (aip_job_status_is_terminal(to))
                 job->fields.finished_at_us = at_us;
+        /* A question lasts until it is answered, an answer until the run that it is for is over. */
+        if (to != AIP_JOB_INTERRUPTED)
+                job->fields.questions_json = aip_str_make(NULL, 0);
+        if (aip_job_status_is_at_rest(to))
+                job->fields.answers_json = aip_str_make(NULL, 0);
         return describe(job, kind, from);
 }
 
@@ -206,11 +223,11 @@ int aip_job_fail(aip_job *job, const aip_error *failure, int64_t now_us,
         return 0;
 }
 
-/* Only a running job can be handed back. The table knows no other way to QUEUED. */
+/* Only a running job can be handed back. */
 int aip_job_release(aip_job *job, int64_t now_us, struct aip_transition *ret_transition,
                     aip_error **err)
 {
-        int r = check_may_become(job, AIP_JOB_QUEUED, err);
+        int r = check_is(job, AIP_JOB_PROCESSING, err);
         if (r < 0)
                 return r;
         int64_t at_us = time_of_move(job, now_us);
@@ -223,7 +240,7 @@ int aip_job_release(aip_job *job, int64_t now_us, struct aip_transition *ret_tra
 int aip_job_lose_worker(aip_job *job, int64_t now_us, struct aip_transition *ret_transition,
                         aip_error **err)
 {
-        int r = check_may_become(job, AIP_JOB_QUEUED, err);
+        int r = check_is(job, AIP_JOB_PROCESSING, err);
         if (r < 0)
                 return r;
         int64_t at_us = time_of_move(job, now_us);
@@ -247,5 +264,56 @@ int aip_job_cancel(aip_job *job, int64_t now_us, struct aip_transition *ret_tran
                 return r;
         *ret_transition =
                 move(job, AIP_TRANSITION_CANCELLED, AIP_JOB_CANCELLED, time_of_move(job, now_us));
+        return 0;
+}
+
+/* A copy of `text` in place of the questions or answers that were there. */
+static int keep_dialogue(aip_job *job, const char *what, struct aip_str *text, aip_error **err)
+{
+        if (text->n > AIP_JOB_QUESTIONS_MAX_BYTES)
+                return aip_error_set(err, AIP_ELIMIT, "%s: at most %u bytes of JSON", what,
+                                     AIP_JOB_QUESTIONS_MAX_BYTES);
+        int r = aip_text_check(what, *text, AIP_JOB_QUESTIONS_MAX_BYTES, err);
+        if (r == 0 && text->n == 0)
+                r = aip_error_set(err, AIP_EINVAL, "%s: there are none", what);
+        if (r < 0)
+                return r;
+        char *copy = aip_alloc(aip_text_packed_bytes(*text));
+        if (!copy)
+                return aip_error_set_nomem(err);
+        (void)aip_text_pack(text, copy);
+        aip_free(job->dialogue_text);
+        job->dialogue_text = copy;
+        return 0;
+}
+
+int aip_job_interrupt(aip_job *job, struct aip_str questions_json, int64_t now_us,
+                      struct aip_transition *ret_transition, aip_error **err)
+{
+        int r = check_may_become(job, AIP_JOB_INTERRUPTED, err);
+        if (r == 0)
+                r = keep_dialogue(job, "questions", &questions_json, err);
+        if (r < 0)
+                return r;
+        job->fields.questions_json = questions_json;
+        *ret_transition = move(job, AIP_TRANSITION_INTERRUPTED, AIP_JOB_INTERRUPTED,
+                               time_of_move(job, now_us));
+        return 0;
+}
+
+/* The table knows another way to QUEUED, which is not for answers. */
+int aip_job_resume(aip_job *job, struct aip_str answers_json, int64_t now_us,
+                   struct aip_transition *ret_transition, aip_error **err)
+{
+        int r = check_is(job, AIP_JOB_INTERRUPTED, err);
+        if (r == 0)
+                r = keep_dialogue(job, "answers", &answers_json, err);
+        if (r < 0)
+                return r;
+        int64_t at_us = time_of_move(job, now_us);
+        job->fields.attempt--;
+        job->fields.answers_json = answers_json;
+        queue_again(job, at_us);
+        *ret_transition = move(job, AIP_TRANSITION_RESUMED, AIP_JOB_QUEUED, at_us);
         return 0;
 }

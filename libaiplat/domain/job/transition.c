@@ -5,13 +5,14 @@
 #include <aiplat/job.h>
 #include <strings.h>
 
-#define N_KINDS (AIP_TRANSITION_CANCELLED + 1)
+#define N_KINDS AIP_TRANSITION_KINDS
 
 static const char *const names[N_KINDS] = {
         [AIP_TRANSITION_CREATED] = "created",   [AIP_TRANSITION_DUE] = "due",
         [AIP_TRANSITION_STARTED] = "started",   [AIP_TRANSITION_RETRY] = "retry",
         [AIP_TRANSITION_RELEASED] = "released", [AIP_TRANSITION_COMPLETED] = "completed",
         [AIP_TRANSITION_FAILED] = "failed",     [AIP_TRANSITION_CANCELLED] = "cancelled",
+        [AIP_TRANSITION_INTERRUPTED] = "interrupted", [AIP_TRANSITION_RESUMED] = "resumed",
 };
 
 const char *aip_transition_kind_name(enum aip_transition_kind kind)
@@ -46,6 +47,7 @@ size_t aip_transition_events(const struct aip_transition *transition,
         case AIP_TRANSITION_RETRY:
         case AIP_TRANSITION_RELEASED:
         case AIP_TRANSITION_CANCELLED:
+        case AIP_TRANSITION_RESUMED:
                 ret_types[0] = AIP_EVENT_JOB_STATUS_CHANGED;
                 return 1;
         case AIP_TRANSITION_COMPLETED:
@@ -55,6 +57,10 @@ size_t aip_transition_events(const struct aip_transition *transition,
         case AIP_TRANSITION_FAILED:
                 ret_types[0] = AIP_EVENT_JOB_STATUS_CHANGED;
                 ret_types[1] = AIP_EVENT_JOB_FAILED;
+                return 2;
+        case AIP_TRANSITION_INTERRUPTED:
+                ret_types[0] = AIP_EVENT_JOB_STATUS_CHANGED;
+                ret_types[1] = AIP_EVENT_JOB_INTERRUPTED;
                 return 2;
         }
         return 0;

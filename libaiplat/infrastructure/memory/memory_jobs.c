@@ -431,6 +431,28 @@ static int run_claim(struct memory_store *store, struct aip_op *op, aip_error **
 
 const struct memory_call aip_memory_claim = {run_claim};
 
+/* Put a moved copy of the job in the place of the known one. */
+static int replace_job(struct memory_store *store, struct memory_job *known, const aip_job *moved,
+                       struct aip_transition *transition, aip_error **err)
+{
+        struct memory_outbox_row *row = NULL;
+        aip_job *copy = NULL;
+        int r = aip_job_copy(moved, &copy, err);
+
+        if (r < 0)
+                return r;
+        r = aip_memory_outbox_prepare(store, &row, err);
+        if (r < 0) {
+                aip_job_free(copy);
+                return r;
+        }
+        aip_job_free(known->job);
+        known->job = copy;
+        aip_memory_outbox_commit(store, row, transition);
+        job_moved(store, known, NULL, transition);
+        return 0;
+}
+
 /* The fence: only what the finished job started from may be replaced by it. */
 static int is_fence_open(const struct memory_job *known, const struct aip_job_fields *finished)
 {
@@ -444,31 +466,42 @@ static int run_finish(struct memory_store *store, struct aip_op *op, aip_error *
         struct aip_job_finish *finish = AIP_CONTAINER_OF(op, struct aip_job_finish, op);
         const struct aip_job_fields *fields = aip_job_fields(finish->job);
         struct memory_job *known = aip_memory_job_find(store, &fields->id);
-        struct memory_outbox_row *row = NULL;
-        aip_job *copy = NULL;
         int r;
 
         if (!is_fence_open(known, fields)) {
                 finish->ret_outcome = AIP_FINISH_STALE;
                 return 0;
         }
-        r = aip_job_copy(finish->job, &copy, err);
+        r = replace_job(store, known, finish->job, &finish->transition, err);
         if (r < 0)
                 return r;
-        r = aip_memory_outbox_prepare(store, &row, err);
-        if (r < 0) {
-                aip_job_free(copy);
-                return r;
-        }
-        aip_job_free(known->job);
-        known->job = copy;
-        aip_memory_outbox_commit(store, row, &finish->transition);
-        job_moved(store, known, NULL, &finish->transition);
         finish->ret_outcome = AIP_FINISH_RECORDED;
         return 0;
 }
 
 const struct memory_call aip_memory_finish = {run_finish};
+
+static int run_resume(struct memory_store *store, struct aip_op *op, aip_error **err)
+{
+        struct aip_job_resumption *resume = AIP_CONTAINER_OF(op, struct aip_job_resumption, op);
+        const struct aip_job_fields *fields = aip_job_fields(resume->job);
+        struct memory_job *known = aip_memory_job_find(store, &fields->id);
+        const struct aip_job_fields *f = known ? aip_job_fields(known->job) : NULL;
+        int r;
+
+        if (!f || f->status != AIP_JOB_INTERRUPTED || f->version != fields->version - 1) {
+                resume->ret_outcome = AIP_RESUMPTION_REFUSED;
+                resume->ret_status = f ? f->status : AIP_JOB_CANCELLED;
+                return 0;
+        }
+        r = replace_job(store, known, resume->job, &resume->transition, err);
+        if (r < 0)
+                return r;
+        resume->ret_outcome = AIP_RESUMPTION_RECORDED;
+        return 0;
+}
+
+const struct memory_call aip_memory_resume = {run_resume};
 
 void aip_memory_jobs_deinit(struct memory_store *store)
 {

@@ -123,6 +123,14 @@ static void finish(void *self, struct aip_job_finish *finish)
         submit_checked(self, &finish->op, &aip_memory_finish, err);
 }
 
+static void resume(void *self, struct aip_job_resumption *resumption)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_resumption(resumption, &err);
+        submit_checked(self, &resumption->op, &aip_memory_resume, err);
+}
+
 static void heartbeat(void *self, struct aip_heartbeat *heartbeat)
 {
         aip_error *err = NULL;
@@ -303,6 +311,7 @@ static const struct aip_job_repository_ops job_ops = {
         .cancel = cancel,
         .claim = claim,
         .finish = finish,
+        .resume = resume,
         .heartbeat = heartbeat,
         .release = release,
         .promote = promote,

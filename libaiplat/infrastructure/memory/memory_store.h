@@ -1,7 +1,7 @@
 /*
  * The in-memory store's private parts, shared by its files:
  *   memory_store.c     the constructor, the queue of operations, watchers, closing
- *   memory_jobs.c      jobs: create, fetch, list, cancel, claim, finish, and how a job is moved
+ *   memory_jobs.c      jobs: create, fetch, list, cancel, claim, finish, resume, and how a job is moved
  *   memory_sessions.c  worker sessions: heartbeat, release, recover
  *   memory_outbox.c    outbox rows: sweep, forget, promote
  *   memory_checkpoints.c  runs between their steps
@@ -94,7 +94,7 @@ void aip_memory_tell_later(struct memory_store *store);
 
 /* memory_jobs.c */
 extern const struct memory_call aip_memory_create, aip_memory_fetch, aip_memory_list,
-        aip_memory_cancel, aip_memory_claim, aip_memory_finish;
+        aip_memory_cancel, aip_memory_claim, aip_memory_finish, aip_memory_resume;
 typedef int aip_memory_move(aip_job *job, int64_t now_us, struct aip_transition *ret_transition,
                             aip_error **err);
 /* Move a job by a method of the domain, with its outbox row; `session` is the one it enters.

@@ -15,10 +15,10 @@ static const struct aip_id *id_of(const struct aip_op *op)
 static const struct pg_statement cancel_statement = {
         PG_STATEMENT_CANCEL,
         "WITH held AS MATERIALIZED (SELECT j.id, j.status FROM jobs j "
-        "WHERE j.id = ANY ($1::uuid[]) AND j.status IN ('QUEUED', 'PROCESSING') ORDER BY j.id "
+        "WHERE j.id = ANY ($1::uuid[]) AND j.status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED') ORDER BY j.id "
         "FOR UPDATE), "
         "moved AS (UPDATE jobs j SET status = 'CANCELLED', version = j.version + 1, "
-        "session = NULL, is_delayed = false, updated_at = greatest($2::timestamptz, j.updated_at), "
+        "session = NULL, is_delayed = false, questions = NULL, answers = NULL, updated_at = greatest($2::timestamptz, j.updated_at), "
         "finished_at = greatest($2::timestamptz, j.updated_at) FROM held h WHERE j.id = h.id "
         "AND j.id = ANY ($1::uuid[]) "
         "RETURNING j.id AS job_id, j.version, "

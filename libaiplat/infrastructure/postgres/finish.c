@@ -20,40 +20,43 @@ static size_t bytes_of(const struct aip_op *op)
 {
         const struct aip_job_finish *finish = AIP_CONTAINER_OF(op, const struct aip_job_finish, op);
         const struct aip_job_fields *f = aip_job_fields(finish->job);
-        return f->result.n + f->error_message.n + 512;
+        return f->result.n + f->error_message.n + f->questions_json.n + 512;
 }
 
 #define TOLD PG_TOLD("aiplat_jobs_ended", "to_status <> 'QUEUED'")
 #define RECORDED                                                                                   \
-        " SELECT job_id, " PG_POSTED_AS("$20::text[]") ", (SELECT count(*) FROM told) FROM moved"
+        " SELECT job_id, " PG_POSTED_AS("$21::text[]") ", (SELECT count(*) FROM told) FROM moved"
 
 /* `found` is how jobs are looked for; see lane.c. */
 #define FINISH(found)                                                                              \
         "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], "  \
         "$4::integer[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::text[], "    \
         "$10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::timestamptz[], "             \
-        "$15::timestamptz[], $16::text[], $17::boolean[], $18::text[], $19::timestamptz[]) "       \
+        "$15::timestamptz[], $16::text[], $17::boolean[], $18::text[], $19::timestamptz[], "        \
+        "$20::text[]) "                                                                            \
         "AS t(id, version, status, attempt, run_at, is_delayed, result, error_code, "              \
         "error_message, provider, model_name, input_tokens, output_tokens, updated_at, "           \
         "finished_at, kind, "                                                                      \
-        "is_runnable, outbox_error, at) ORDER BY id), "                                            \
+        "is_runnable, outbox_error, at, questions) ORDER BY id), "                                            \
         "moved AS (UPDATE jobs j SET status = h.status::job_status, version = h.version, "         \
         "attempt = h.attempt, run_at = CASE WHEN h.is_delayed THEN now() + (h.run_at - "           \
         "h.updated_at) ELSE h.run_at END, is_delayed = h.is_delayed, session = NULL, "             \
         "result = h.result, error_code = h.error_code, error_message = h.error_message, "          \
         "provider = h.provider, model_name = h.model_name, input_tokens = h.input_tokens, "        \
+        "questions = h.questions, "                                                                \
+        "answers = CASE WHEN h.status = 'QUEUED' THEN j.answers END, "                             \
         "output_tokens = h.output_tokens, updated_at = h.updated_at, finished_at = h.finished_at " \
         "FROM input h WHERE j.id = h.id AND " found " AND j.session IS NOT NULL "                  \
         "AND j.version = h.version - 1 "                                                           \
         "RETURNING j.id AS job_id, j.version, h.at, h.kind, "                                      \
         "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "              \
         "h.is_runnable, h.outbox_error AS error_code), " PG_POSTED(                                \
-                "$20::text[]") ", " TOLD RECORDED
+                "$21::text[]") ", " TOLD RECORDED
 
 /* In the order of ids, whoever comes: no deadlocks. */
 static const struct pg_statement finish_statement = {
         PG_STATEMENT_FINISH,
-        FINISH("j.id = ANY ($1::uuid[]) AND " PG_SPAN("$21", "$22")),
+        FINISH("j.id = ANY ($1::uuid[]) AND " PG_SPAN("$22", "$23")),
 };
 
 /* The time tells a repetition from what another made of the same version: recovery, a cancel. */
@@ -108,6 +111,7 @@ static void put_transition(struct pg_params *p, const struct pg_batch *batch)
         COLUMN(p, PG_TEXT, batch,
                pg_put_text_or_null(p, aip_str_of(t->error_code[0] ? t->error_code : NULL)));
         COLUMN(p, PG_TIMESTAMPTZ, batch, pg_put_time(p, t->at_us));
+        COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, f->questions_json));
 }
 
 static int send(struct pg_lane *lane, struct pg_batch *batch)

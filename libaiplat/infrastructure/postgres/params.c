@@ -177,7 +177,7 @@ void pg_put_span(struct pg_params *params, int nth)
 void pg_put_silent(struct pg_params *params, uint32_t muted_events)
 {
         pg_array(params, PG_TEXT);
-        for (int kind = AIP_TRANSITION_CREATED; kind <= AIP_TRANSITION_CANCELLED; kind++) {
+        for (int kind = AIP_TRANSITION_CREATED; kind < AIP_TRANSITION_KINDS; kind++) {
                 struct aip_transition transition = {.kind = (enum aip_transition_kind)kind};
                 enum aip_job_event_type types[AIP_JOB_EVENTS_PER_TRANSITION];
                 uint32_t events = 0;

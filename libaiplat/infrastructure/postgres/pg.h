@@ -9,7 +9,7 @@
  *     listener: one connection that only LISTENs          migrator: one while it migrates
  *
  * Files: connection.c connects and reconnects; lane.c sends batches and reads answers; batch.c
- * gathers, repeats and halves them; accept.c, claim.c, finish.c, cancel.c, sessions.c, chores.c,
+ * gathers, repeats and halves them; accept.c, claim.c, finish.c, cancel.c, resume.c, sessions.c, chores.c,
  * reads.c, catalog.c and checkpoints.c hold the statements of each kind; params.c and rows.c speak the binary
  * format; fault.c is the only place that knows SQLSTATEs.
  */
@@ -135,7 +135,7 @@ struct aip_id pg_get_id(const PGresult *result, int row, int column);    /* null
           ".result, " t ".error_code, " t ".error_message, " t ".provider, " t ".model_name, " t   \
           ".input_tokens, " t ".output_tokens, " t ".created_at, " t ".updated_at, " t             \
           ".run_at, " t ".started_at, " t ".finished_at, " t                         \
-          ".is_streamed, " t ".input::text"
+          ".is_streamed, " t ".input::text, " t ".questions, " t ".answers"
 /* Columns from `first` on are PG_JOB_COLUMNS. */
 int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, aip_error **err);
 
@@ -196,6 +196,7 @@ enum pg_kind_name {
         PG_SAVE_TASKS,
         PG_FINISH,
         PG_CANCEL,
+        PG_RESUME,
         PG_RELEASE,
         PG_CLAIM,     /* by ids, many at once */
         PG_CLAIM_ONE, /* what is due, or some of many ids */
@@ -227,6 +228,8 @@ enum pg_statement_name {
         PG_STATEMENT_FINISH_RESOLVE,
         PG_STATEMENT_CANCEL,
         PG_STATEMENT_CANCEL_RESOLVE,
+        PG_STATEMENT_RESUME,
+        PG_STATEMENT_RESUME_RESOLVE,
         PG_STATEMENT_RELEASE,
         PG_STATEMENT_LEAVE,
         PG_STATEMENT_CLAIM,
@@ -407,7 +410,7 @@ static inline int64_t pg_deadline_ms(const struct aip_op *op)
 
 /* The kinds, by file. */
 extern const struct pg_kind pg_create_kind;
-extern const struct pg_kind pg_finish_kind, pg_cancel_kind, pg_release_kind, pg_heartbeat_kind;
+extern const struct pg_kind pg_finish_kind, pg_cancel_kind, pg_resume_kind, pg_release_kind, pg_heartbeat_kind;
 extern const struct pg_kind pg_claim_kind, pg_claim_one_kind;
 extern const struct pg_kind pg_put_config_kind, pg_put_template_kind, pg_delete_config_kind,
         pg_delete_template_kind, pg_load_kind, pg_revision_kind;

@@ -90,7 +90,7 @@ static struct aip_job_list *list_of(struct pg_batch *batch)
 static void put_statuses(struct pg_params *p, uint32_t mask)
 {
         pg_array(p, PG_TEXT);
-        for (unsigned status = AIP_JOB_QUEUED; status <= AIP_JOB_CANCELLED; status++) {
+        for (unsigned status = AIP_JOB_QUEUED; status < AIP_JOB_STATUSES; status++) {
                 if (mask == 0 || (mask & 1u << status))
                         pg_put_text(p,
                                     aip_str_of(aip_job_status_name((enum aip_job_status)status)));

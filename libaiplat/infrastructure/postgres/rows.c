@@ -92,6 +92,8 @@ int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, ai
         get_times(result, row, first, &f);
         f.is_streamed = pg_get_bool(result, row, first + 25);
         f.input_json = pg_get_text(result, row, first + 26);
+        f.questions_json = pg_get_text(result, row, first + 27);
+        f.answers_json = pg_get_text(result, row, first + 28);
         return aip_job_restore(&f, ret_job, err);
 }
 

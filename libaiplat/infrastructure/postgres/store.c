@@ -13,6 +13,7 @@ const struct pg_kind *const pg_kinds[PG_N_KINDS] = {
         [PG_CREATE] = &pg_create_kind,
         [PG_FINISH] = &pg_finish_kind,
         [PG_CANCEL] = &pg_cancel_kind,
+        [PG_RESUME] = &pg_resume_kind,
         [PG_RELEASE] = &pg_release_kind,
         [PG_CLAIM] = &pg_claim_kind,
         [PG_CLAIM_ONE] = &pg_claim_one_kind,
@@ -211,6 +212,13 @@ static void finish(void *self, struct aip_job_finish *finish)
         aip_error *error = NULL;
         aip_store_check_finish(finish, &error);
         submit_checked(self, PG_FINISH, &finish->op, error);
+}
+
+static void resume(void *self, struct aip_job_resumption *resumption)
+{
+        aip_error *error = NULL;
+        aip_store_check_resumption(resumption, &error);
+        submit_checked(self, PG_RESUME, &resumption->op, error);
 }
 
 static void heartbeat(void *self, struct aip_heartbeat *heartbeat)
@@ -500,6 +508,7 @@ static const struct aip_job_repository_ops job_ops = {
         .cancel = cancel,
         .claim = claim,
         .finish = finish,
+        .resume = resume,
         .heartbeat = heartbeat,
         .release = release,
         .promote = promote,

@@ -17,7 +17,8 @@
         "id, status, version, attempt, max_attempts, retry_delay_ms, created_at, updated_at, "     \
         "run_at, started_at, finished_at, config_name, template_name, graph_name, trace_id, "      \
         "error_code, provider, model_name, input_tokens, output_tokens, error_message, "           \
-        "variables, metadata, prompt, result, is_streamed, input "
+        "variables, metadata, prompt, result, is_streamed, input, "          \
+        "questions, answers "
 #define OUTBOX_COLUMNS                                                                             \
         "id, job_id, version, kind, from_status, to_status, attempt, is_runnable, error_code, at "
 #define CONFIG_COLUMNS                                                                             \
@@ -43,7 +44,7 @@ static const char *const texts[SQL_COUNT] = {
                            "VALUES (?1, ?2, ?3, ?4)",
         [SQL_JOB_INSERT] = "INSERT INTO jobs (" JOB_COLUMNS ", is_delayed) VALUES (?1, ?2, ?3, ?4, "
                            "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-                           "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+                           "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, NULL, ?28)",
         [SQL_JOB_STATUS] = "SELECT status FROM jobs WHERE id = ?1",
         [SQL_JOB_FETCH] = "SELECT " JOB_COLUMNS ", session FROM jobs WHERE id = ?1",
         /* ?1 is always there, so that the primary key is walked from it; ?2 is a list like
@@ -59,7 +60,7 @@ static const char *const texts[SQL_COUNT] = {
                          "updated_at = ?6, run_at = ?7, started_at = ?8, finished_at = ?9, "
                          "error_code = ?10, provider = ?11, model_name = ?12, input_tokens = ?13, "
                          "output_tokens = ?14, error_message = ?15, result = ?16, "
-                         "is_delayed = ?17, session = ?18 "
+                         "is_delayed = ?17, session = ?18, questions = ?19, answers = ?20 "
                          "WHERE id = ?1 AND version = ?4 - 1 AND status = ?2",
         [SQL_JOB_FETCH_QUEUED] = "SELECT " JOB_COLUMNS "FROM jobs "
                                  "WHERE id = ?1 AND status = 'QUEUED' AND run_at <= ?2",

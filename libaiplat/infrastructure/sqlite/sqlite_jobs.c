@@ -1,5 +1,5 @@
 /*
- * The operations on jobs: create, fetch, list, cancel, claim, finish. Run by the store's threads
+ * The operations on jobs: create, fetch, list, cancel, claim, finish, resume. Run by the store's threads
  * inside a transaction; all but fetch and list hold the write lock, so that reading a job, moving
  * it by the domain's method and saving it is one step. Must never answer before the commit: answers
  * stay in the request until `deliver`.
@@ -171,14 +171,12 @@ const struct sqlite_call aip_sqlite_fetch = {0, run_fetch, deliver_fetch};
 /* ",QUEUED,FAILED," for the statuses of `mask`. */
 static int print_statuses(uint32_t mask, struct aip_buf *out)
 {
-        static const enum aip_job_status all[] = {AIP_JOB_QUEUED, AIP_JOB_PROCESSING,
-                                                  AIP_JOB_COMPLETED, AIP_JOB_FAILED,
-                                                  AIP_JOB_CANCELLED};
         int r = aip_buf_append_char(out, ',');
 
-        for (size_t i = 0; r >= 0 && i < AIP_ARRAY_SIZE(all); i++)
-                if (mask & 1u << all[i])
-                        r = aip_buf_printf(out, "%s,", aip_job_status_name(all[i]));
+        for (unsigned status = 0; r >= 0 && status < AIP_JOB_STATUSES; status++)
+                if (mask & 1u << status)
+                        r = aip_buf_printf(out, "%s,",
+                                           aip_job_status_name((enum aip_job_status)status));
         return r;
 }
 
@@ -490,3 +488,33 @@ static void deliver_finish(struct sqlite_request *rq)
 }
 
 const struct sqlite_call aip_sqlite_finish = {1, run_finish, deliver_finish};
+
+static int run_resume(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
+{
+        struct aip_job_resumption *resume = AIP_CONTAINER_OF(rq->op, struct aip_job_resumption, op);
+        struct sqlite_answer *answer = &rq->answer;
+        int r;
+
+        answer->transition = resume->transition;
+        answer->outcome = AIP_RESUMPTION_RECORDED;
+        r = aip_sqlite_job_save(db, resume->job, AIP_JOB_INTERRUPTED, NULL, &answer->transition,
+                                err);
+        if (r != 0)
+                return r;
+        answer->outcome = AIP_RESUMPTION_REFUSED;
+        answer->status = AIP_JOB_CANCELLED;
+        return find_status(db, &aip_job_fields(resume->job)->id, &answer->status, err);
+}
+
+static void deliver_resume(struct sqlite_request *rq)
+{
+        struct aip_job_resumption *resume = AIP_CONTAINER_OF(rq->op, struct aip_job_resumption, op);
+
+        resume->ret_outcome = (enum aip_resumption_outcome)rq->answer.outcome;
+        if (resume->ret_outcome == AIP_RESUMPTION_REFUSED)
+                resume->ret_status = rq->answer.status;
+        else
+                resume->transition.outbox_id = rq->answer.transition.outbox_id;
+}
+
+const struct sqlite_call aip_sqlite_resume = {1, run_resume, deliver_resume};

@@ -45,6 +45,8 @@ int aip_sqlite_job_read(sqlite3_stmt *row, aip_job **ret_job, aip_error **err)
         f.result = aip_sqlite_text(row, 24);
         f.is_streamed = sqlite3_column_int(row, 25) != 0;
         f.input_json = aip_sqlite_text(row, 26);
+        f.questions_json = aip_sqlite_text(row, 27);
+        f.answers_json = aip_sqlite_text(row, 28);
         return aip_job_restore(&f, ret_job, err);
 }
 
@@ -180,6 +182,8 @@ static int update_job(struct sqlite_db *db, const aip_job *job, enum aip_job_sta
         aip_sqlite_bind_text(s, 16, f->result);
         sqlite3_bind_int(s, 17, is_delayed);
         aip_sqlite_bind_id(s, 18, session);
+        aip_sqlite_bind_text(s, 19, f->questions_json);
+        aip_sqlite_bind_text(s, 20, f->answers_json);
         r = aip_sqlite_step(db, s, err);
         return r < 0 ? r : sqlite3_changes(db->handle) > 0;
 }

@@ -289,6 +289,14 @@ static void finish(void *self, struct aip_job_finish *finish)
         submit(self, &finish->op, &aip_sqlite_finish, NULL, err);
 }
 
+static void resume(void *self, struct aip_job_resumption *resumption)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_resumption(resumption, &err);
+        submit(self, &resumption->op, &aip_sqlite_resume, NULL, err);
+}
+
 static void heartbeat(void *self, struct aip_heartbeat *heartbeat)
 {
         aip_error *err = NULL;
@@ -598,6 +606,7 @@ static const struct aip_job_repository_ops job_ops = {
         .cancel = cancel,
         .claim = claim,
         .finish = finish,
+        .resume = resume,
         .heartbeat = heartbeat,
         .release = release,
         .promote = promote,

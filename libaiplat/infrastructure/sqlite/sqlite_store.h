@@ -237,7 +237,7 @@ int aip_sqlite_outbox_read(sqlite3_stmt *row, struct aip_transition *ret_transit
 
 /* The operations. */
 extern const struct sqlite_call aip_sqlite_create, aip_sqlite_fetch, aip_sqlite_list,
-        aip_sqlite_cancel, aip_sqlite_claim, aip_sqlite_finish;
+        aip_sqlite_cancel, aip_sqlite_claim, aip_sqlite_finish, aip_sqlite_resume;
 extern const struct sqlite_call aip_sqlite_heartbeat, aip_sqlite_release, aip_sqlite_recover;
 extern const struct sqlite_call aip_sqlite_promote, aip_sqlite_sweep, aip_sqlite_forget;
 extern const struct sqlite_call aip_sqlite_load, aip_sqlite_revision, aip_sqlite_put_config,

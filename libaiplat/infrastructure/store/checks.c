@@ -63,6 +63,16 @@ int aip_store_check_finish(const struct aip_job_finish *finish, aip_error **err)
         return 0;
 }
 
+int aip_store_check_resumption(const struct aip_job_resumption *resumption, aip_error **err)
+{
+        const struct aip_job_fields *job = resumption->job ? aip_job_fields(resumption->job) : NULL;
+
+        if (!job || job->status != AIP_JOB_QUEUED || job->answers_json.n == 0)
+                return aip_error_set(err, AIP_EINVAL,
+                                     "resume: a job in QUEUED, with answers, is required");
+        return 0;
+}
+
 int aip_store_check_heartbeat(const struct aip_heartbeat *heartbeat, aip_error **err)
 {
         return check_lease("heartbeat", &heartbeat->session, heartbeat->lease_ms, err);

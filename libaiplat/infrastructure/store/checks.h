@@ -12,6 +12,7 @@ int aip_store_check_create(const struct aip_job_create *create, aip_error **err)
 int aip_store_check_list(const struct aip_job_list *list, aip_error **err);
 int aip_store_check_claim(const struct aip_job_claim *claim, aip_error **err);
 int aip_store_check_finish(const struct aip_job_finish *finish, aip_error **err);
+int aip_store_check_resumption(const struct aip_job_resumption *resumption, aip_error **err);
 int aip_store_check_heartbeat(const struct aip_heartbeat *heartbeat, aip_error **err);
 int aip_store_check_chores(const struct aip_chores *chores, aip_error **err);
 int aip_store_check_retention(const struct aip_retention *retention, aip_error **err);

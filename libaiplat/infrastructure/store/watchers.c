@@ -33,7 +33,7 @@ static void ids_deinit(struct aip_hint_ids *list)
 
 void aip_hints_note(struct aip_hints *hints, const struct aip_transition *transition)
 {
-        if (!aip_job_status_is_terminal(transition->to))
+        if (!aip_job_status_is_at_rest(transition->to))
                 return;
         if (ids_add(&hints->ended, &transition->job_id, 1) < 0)
                 hints->must_look = 1;

@@ -1,5 +1,5 @@
 /*
- * /v1/jobs: submit, read, wait, list, cancel. Translates between HTTP and the job service and decides
+ * /v1/jobs: submit, read, wait, list, cancel, resume. Translates between HTTP and the job service and decides
  * nothing: what is accepted, and why not, is the service's business.
  */
 #include <stdio.h>
@@ -377,4 +377,70 @@ void http_cancel_job(struct http_request *request)
         w->cancel.op.done = cancelled;
         w->cancel.op.deadline_ms = aip_now_ms(o->loop) + STORE_WAIT_MS;
         aip_job_service_cancel(o->jobs, &w->cancel);
+}
+
+/* ── resume ──────────────────────────────────────────────────────────────────────────────────── */
+
+struct resume_work {
+        struct http_request *request;
+        struct aip_job_resume resume;
+        aip_value *body; /* holds the answers */
+};
+
+static void resume_free(void *work)
+{
+        struct resume_work *w = work;
+
+        aip_value_unref(w->body);
+}
+
+static void answer_resumed(struct resume_work *w)
+{
+        switch (w->resume.ret_outcome) {
+        case AIP_RESUME_RESUMED:
+                answer_job_status(w->request, 200, &w->resume.id, w->resume.ret_status);
+                break;
+        case AIP_RESUME_NOT_INTERRUPTED:
+                http_answer_problem(w->request, 409, "CONFLICT",
+                                    "the job waits for no answer: it is %s",
+                                    aip_job_status_name(w->resume.ret_status));
+                break;
+        case AIP_RESUME_NOT_FOUND:
+                not_a_job(w->request);
+                break;
+        }
+}
+
+static void resumed(struct aip_op *op)
+{
+        struct resume_work *w = AIP_CONTAINER_OF(op, struct resume_work, resume.op);
+
+        if (op->err)
+                http_answer_error(w->request, AIP_TAKE(op->err));
+        else
+                answer_resumed(w);
+}
+
+void http_resume_job(struct http_request *request)
+{
+        const struct aip_http_server_options *o = http_options(request);
+        struct resume_work *w = http_work_new(request, sizeof(*w), resume_free);
+        aip_error *err = NULL;
+
+        if (!w)
+                return;
+        w->request = request;
+        if (aip_id_parse(request->segment, &w->resume.id, NULL) < 0) {
+                not_a_job(request);
+                return;
+        }
+        if (!(w->body = http_body_object(request)))
+                return;
+        if (resume_body_read(w->body, &w->resume.value, &w->resume.answers, &err) < 0) {
+                http_answer_error(request, err);
+                return;
+        }
+        w->resume.op.done = resumed;
+        w->resume.op.deadline_ms = aip_now_ms(o->loop) + STORE_WAIT_MS;
+        aip_job_service_resume(o->jobs, &w->resume);
 }

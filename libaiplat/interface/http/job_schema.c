@@ -62,3 +62,22 @@ void job_body_deinit(struct job_body *job)
         aip_buf_deinit(&job->metadata);
         aip_buf_deinit(&job->input);
 }
+
+int resume_body_read(const aip_value *body, const aip_value **ret_value,
+                     const aip_value **ret_answers, aip_error **err)
+{
+        const aip_value *value = aip_value_get_cstr(body, "value");
+        const aip_value *answers = aip_value_get_cstr(body, "answers");
+        struct fields f = {.object = body};
+        int r;
+
+        fields_ignore(&f, "value");
+        fields_ignore(&f, "answers");
+        if ((r = fields_end(&f, err)) < 0)
+                return r;
+        if (!value == !answers)
+                return aip_error_set(err, AIP_EINVAL, "value or answers: exactly one of them");
+        *ret_value = value;
+        *ret_answers = answers;
+        return 0;
+}

@@ -16,6 +16,10 @@ struct job_body {
 /* `body` is borrowed for as long as the result is used. AIP_EINVAL names the member. The result is to
  * be deinitialised also on failure. */
 int job_body_read(const aip_value *body, struct job_body *ret_job, aip_error **err);
+/* The body of POST /v1/jobs/{id}/resume: exactly one of `value` (anything, also null) and `answers`. What is
+ * read is borrowed from the body. */
+int resume_body_read(const aip_value *body, const aip_value **ret_value,
+                     const aip_value **ret_answers, aip_error **err);
 void job_body_deinit(struct job_body *job);
 
 #endif

@@ -14,6 +14,7 @@ static const struct http_route routes[] = {
         {"GET", "/v1/jobs/{}", http_get_job, 0},
         {"GET", "/v1/jobs/{}/events", http_job_events, 0},
         {"POST", "/v1/jobs/{}/cancel", http_cancel_job, 1},
+        {"POST", "/v1/jobs/{}/resume", http_resume_job, 1},
         {"GET", "/v1/llm-configs", http_list_configs, 0},
         {"POST", "/v1/llm-configs", http_create_config, 1},
         {"GET", "/v1/llm-configs/{}", http_get_config, 0},

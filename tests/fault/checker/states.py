@@ -6,12 +6,14 @@ import uuid
 from checker.records import ENDED, seconds
 
 NEVER_EXISTED = None
-FINAL = {"COMPLETED": "job.completed", "FAILED": "job.failed"}
+OWN_EVENT = {"COMPLETED": "job.completed", "FAILED": "job.failed", "INTERRUPTED": "job.interrupted"}
 CHANGED = "job.status_changed"
 # (from, to) → by how much the attempt may rise
 LEGAL = {("QUEUED", "PROCESSING"): (1,), ("PROCESSING", "COMPLETED"): (0,),
          ("PROCESSING", "FAILED"): (0,), ("PROCESSING", "QUEUED"): (0, -1),
-         ("QUEUED", "CANCELLED"): (0,), ("PROCESSING", "CANCELLED"): (0,)}
+         ("QUEUED", "CANCELLED"): (0,), ("PROCESSING", "CANCELLED"): (0,),
+         ("PROCESSING", "INTERRUPTED"): (0,), ("INTERRUPTED", "QUEUED"): (-1,),
+         ("INTERRUPTED", "CANCELLED"): (0,)}
 NOT_FOUND, CONFLICT = 404, 409
 # A job that may start at once is started by its message. Without one a worker finds it in the store
 # after 5 s: so none came, although all faults were over for so long.
@@ -99,8 +101,8 @@ def missing(steps, row):
         body = steps.body(version)
         if version == 1:
             wanted = {"job.created"}
-        elif body and body["status"] in FINAL:
-            wanted = {CHANGED, FINAL[body["status"]]}
+        elif body and body["status"] in OWN_EVENT:
+            wanted = {CHANGED, OWN_EVENT[body["status"]]}
         else:
             wanted = {CHANGED}
         if wanted - there:

@@ -16,6 +16,7 @@ union request {
         struct aip_job_fetch fetch;
         struct aip_job_list list;
         struct aip_job_cancellation cancellation;
+        struct aip_job_resumption resumption;
         struct aip_job_claim claim;
         struct aip_job_finish finish;
         struct aip_heartbeat heartbeat;
@@ -44,6 +45,7 @@ static size_t size_of(enum job_call kind)
                 [CALL_CANCEL] = sizeof(struct aip_job_cancellation),
                 [CALL_CLAIM] = sizeof(struct aip_job_claim),
                 [CALL_FINISH] = sizeof(struct aip_job_finish),
+                [CALL_RESUME] = sizeof(struct aip_job_resumption),
                 [CALL_HEARTBEAT] = sizeof(struct aip_heartbeat),
                 [CALL_RELEASE] = sizeof(struct aip_release),
                 [CALL_PROMOTE] = sizeof(struct aip_chores),
@@ -93,6 +95,7 @@ static void throw_away(struct call *call)
         case CALL_CREATE:
         case CALL_CANCEL:
         case CALL_FINISH:
+        case CALL_RESUME:
         case CALL_FORGET:
         case CALL_PING:
         case N_JOB_CALLS:
@@ -197,6 +200,9 @@ static void send_on(struct call *call)
         case CALL_FINISH:
                 inner.ops->finish(inner.self, &r->finish);
                 break;
+        case CALL_RESUME:
+                inner.ops->resume(inner.self, &r->resumption);
+                break;
         case CALL_HEARTBEAT:
                 inner.ops->heartbeat(inner.self, &r->heartbeat);
                 break;
@@ -298,6 +304,7 @@ DEFINE_CALL(create, CALL_CREATE, struct aip_job_create);
 DEFINE_CALL(fetch, CALL_FETCH, struct aip_job_fetch);
 DEFINE_CALL(list, CALL_LIST, struct aip_job_list);
 DEFINE_CALL(cancel, CALL_CANCEL, struct aip_job_cancellation);
+DEFINE_CALL(resume, CALL_RESUME, struct aip_job_resumption);
 DEFINE_CALL(claim, CALL_CLAIM, struct aip_job_claim);
 DEFINE_CALL(finish, CALL_FINISH, struct aip_job_finish);
 DEFINE_CALL(heartbeat, CALL_HEARTBEAT, struct aip_heartbeat);
@@ -402,6 +409,7 @@ static const struct aip_job_repository_ops ops = {
         .cancel = cancel,
         .claim = claim,
         .finish = finish,
+        .resume = resume,
         .heartbeat = heartbeat,
         .release = release,
         .promote = promote,

@@ -17,6 +17,7 @@ enum job_call {
         CALL_CANCEL,
         CALL_CLAIM,
         CALL_FINISH,
+        CALL_RESUME,
         CALL_HEARTBEAT,
         CALL_RELEASE,
         CALL_PROMOTE,
