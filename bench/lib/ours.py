@@ -131,7 +131,7 @@ class Ours:
 
     def config_for_models(self, name="bench", model="bench", api_key_env="", delay_ms=0):
         """A configuration that asks the stage's model server, written as an operator may: in SQL."""
-        self.stage.site.server("models").set_delay(delay_ms)
+        self.stage.model_server.set_delay(delay_ms)
         self.psql.ask("INSERT INTO llm_configs (name, provider, model_name, base_url, api_key_env) "
                       f"VALUES ('{name}', 'openai', '{model}', '{self.stage.models.url}', "
                       f"'{api_key_env}')")

@@ -8,8 +8,12 @@ are frozen meanwhile, so that they take nothing from it.
 
 import dataclasses
 import json
+import pathlib
 import secrets
+import shutil
 import socket
+import ssl
+import subprocess
 import urllib.request
 
 from .processes import BenchError, Process, ROOT, support  # noqa: F401
@@ -67,6 +71,41 @@ class FastModels(support.Server):
         return f"{self.base()}/v1"
 
 
+class ModelsOverH2(FastModels):
+    """bench/model_server_h2.mjs: the same over HTTP/2 and TLS, by a certificate of its own."""
+
+    name = "bench-models-h2"
+
+    def __init__(self):
+        super().__init__(shutil.which("node"))
+        if not self.binary:
+            raise BenchError("node is not there: Debian's nodejs, or another of version 18 or newer")
+
+    def prepare(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
+                        self.folder / "key.pem", "-out", self.certificate()],
+                       check=True, capture_output=True)
+
+    def certificate(self):
+        return self.folder / "certificate.pem"
+
+    def command(self):
+        script = pathlib.Path(__file__).resolve().parents[1] / "model_server_h2.mjs"
+        return [self.binary, str(script), str(self.port), str(self.folder / "key.pem"),
+                str(self.certificate())]
+
+    def ask(self, path, method="GET"):
+        request = urllib.request.Request(self.base() + path, method=method)
+        trust = ssl.create_default_context(cafile=self.certificate())
+        with urllib.request.urlopen(request, timeout=5, context=trust) as answer:
+            return json.load(answer)
+
+    def base(self):
+        return f"https://127.0.0.1:{self.port}"
+
+
 class Stage:
     """.postgres, .rabbitmq, .redis, .models: Endpoints, None where not asked for."""
 
@@ -92,11 +131,12 @@ class Stage:
                 server = site.server(redis)
                 server.ask("FLUSHALL", "SYNC")
                 self.redis = Endpoint(server.url(), server.pid())
-        if "models" in needs:
-            server = site.server("models")
-            server.set_delay(0)
-            server.reset()
-            self.models = Endpoint(server.url(), server.pid())
+        for models in ("models", "models-h2"):
+            if models in needs:
+                server = self.model_server = site.server(models)
+                server.set_delay(0)
+                server.reset()
+                self.models = Endpoint(server.url(), server.pid())
 
     def sql(self, text):
         """Rows, as lists of strings, from the contender's database."""
@@ -149,6 +189,7 @@ class Site:
     def server(self, name):
         if name not in self.running:
             made = (FastModels(self.model_server) if name == "models"
+                    else ModelsOverH2() if name == "models-h2"
                     else self.KINDS[name](production=True))
             self.running[name] = made.start()
         return self.running[name]

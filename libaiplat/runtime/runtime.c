@@ -12,6 +12,7 @@
 #include <aiplat/runtime.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "adapters_by_url.h"
@@ -105,6 +106,7 @@ static int make_llms(struct aip_runtime *r, aip_error **err)
 
         http.loop = r->loop;
         http.log = &r->log;
+        http.ca_file = getenv("SSL_CERT_FILE"); /* as all of OpenSSL's users; libcurl does not ask */
         /* All jobs of a worker may be at one host. */
         http.max_connections_per_host =
                 AIP_MAX(http.max_connections_per_host, r->settings->concurrency);

@@ -28,7 +28,8 @@
 #define HEADERS_MAX_BYTES  ((size_t)64 * 1024)
 #define KEEP_BODY_BYTES    ((size_t)64 * 1024)
 #define IDLE_TRANSFERS_MAX 2048
-#define READ_BYTES         4096L /* at once; libcurl has 16 KB for each transfer */
+#define READ_BYTES         4096L  /* at once; libcurl has 16 KB for each transfer */
+#define WRITE_BYTES        16384L /* the least; libcurl keeps so much for each call over HTTP/2 */
 #define KEPT_ORIGINS_MAX   64
 /* Streams that one HTTP/2 connection usually carries, with some room: servers offer 100 to 128. */
 #define STREAMS_PER_CONNECTION 64
@@ -190,6 +191,7 @@ static int set_transfer_options(struct transfer *t)
         bad |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, t) != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_BYTES) != CURLE_OK;
+        bad |= curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, WRITE_BYTES) != CURLE_OK;
         return bad;
 }
 
