@@ -76,6 +76,10 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(catalog_is_shipped)                                                                      \
         X(config_put_modes)                                                                        \
         X(template_put_modes)                                                                      \
+        X(graph_put_modes)                                                                         \
+        X(graphs_are_kept_exactly)                                                                 \
+        X(too_long_graphs_are_refused)                                                             \
+        X(watchers_hear_of_graphs)                                                                 \
         X(many_at_once)                                                                            \
         X(too_many_are_refused)                                                                    \
         X(deadline_that_has_passed)                                                                \

@@ -528,6 +528,177 @@ void store_contract_template_put_modes(struct store_fixture *f)
         aip_prompt_template_unref(template_put(f, "mine", "d", AIP_PUT_UPSERT, 0, 1));
 }
 
+static aip_graph_document *graph_make(const char *name, const char *json)
+{
+        aip_graph_document *made = NULL;
+        aip_value *value = NULL;
+
+        cr_assert_eq(aip_value_parse(S(json), &value, NULL), 0);
+        cr_assert_eq(aip_graph_document_new(S(name), value, &made, NULL), 0);
+        aip_value_unref(value);
+        return made;
+}
+
+/* A document whose description differs. */
+static aip_graph_document *graph_described(const char *name, const char *description)
+{
+        struct aip_buf json = AIP_BUF_INIT(2 * AIP_GRAPH_DOCUMENT_MAX_BYTES);
+        aip_graph_document *made;
+
+        cr_assert_eq(aip_buf_printf(&json, "{\"description\":\"%s\",\"nodes\":{\"end\":"
+                                           "{\"type\":\"fail\",\"message\":\"\\\"no\\\"\"}},"
+                                           "\"edges\":[{\"from\":\"__start__\",\"to\":\"end\"},"
+                                           "{\"from\":\"end\",\"to\":\"__end__\"}]}",
+                                    description),
+                     0);
+        made = graph_make(name, json.p);
+        aip_buf_deinit(&json);
+        return made;
+}
+
+/* Puts, with the code that is expected; the entry's document is owned by caller. */
+static struct aip_graph_entry graph_put(struct store_fixture *f, aip_graph_document *document,
+                                        enum aip_put_mode mode, int code, int is_new)
+{
+        struct aip_graph_put put = {.mode = mode, .document = document};
+
+        DO_CATALOG_CODE(f, put_graph, &put, code);
+        if (code != 0) {
+                cr_assert_null(put.ret_entry.document);
+                return put.ret_entry;
+        }
+        cr_assert_eq(put.ret_is_new, is_new);
+        cr_assert(aip_str_eq(aip_graph_document_name(put.ret_entry.document),
+                             aip_graph_document_name(document)));
+        cr_assert(aip_value_equal(aip_graph_document_value(put.ret_entry.document),
+                                  aip_graph_document_value(document)));
+        aip_graph_document_unref((aip_graph_document *)put.ret_entry.document);
+        return put.ret_entry;
+}
+
+void store_contract_graph_put_modes(struct store_fixture *f)
+{
+        aip_graph_document *a = graph_described("mine", "a"), *b = graph_described("mine", "b ✓");
+        struct aip_catalog_delete del = {.name = S("mine")};
+        int64_t revision = catalog_revision(f);
+        struct aip_graph_entry first, later;
+        const struct aip_graph_entry *loaded;
+        aip_catalog *catalog;
+
+        graph_put(f, a, AIP_PUT_REPLACE, AIP_ENOTFOUND, 0);
+        cr_assert_eq(catalog_revision(f), revision, "a refused change is no change");
+        first = graph_put(f, a, AIP_PUT_CREATE, 0, 1);
+        cr_assert_gt(first.id, 0);
+        cr_assert_eq(first.version, 1);
+        cr_assert_neq(first.created_at_us, 0);
+        graph_put(f, b, AIP_PUT_CREATE, AIP_ECONFLICT, 0);
+        run_for(f, 5);
+        later = graph_put(f, b, AIP_PUT_REPLACE, 0, 0);
+        cr_assert_eq(later.id, first.id);
+        cr_assert_eq(later.version, 2);
+        cr_assert_eq(later.created_at_us, first.created_at_us);
+        cr_assert_gt(later.updated_at_us, first.updated_at_us);
+        cr_assert_eq(graph_put(f, b, AIP_PUT_UPSERT, 0, 0).version, 3);
+        cr_assert_geq(catalog_revision(f), revision + 3);
+        catalog = catalog_load(f);
+        loaded = aip_catalog_graph(catalog, S("mine"));
+        cr_assert_eq(loaded->id, first.id);
+        cr_assert_eq(loaded->version, 3);
+        cr_assert(aip_value_equal(aip_graph_document_value(loaded->document),
+                                  aip_graph_document_value(b)));
+        aip_catalog_unref(catalog);
+        revision = catalog_revision(f);
+        DO_CATALOG(f, delete_graph, &del);
+        cr_assert_gt(catalog_revision(f), revision);
+        DO_CATALOG_CODE(f, delete_graph, &del, AIP_ENOTFOUND);
+        later = graph_put(f, a, AIP_PUT_UPSERT, 0, 1);
+        cr_assert_neq(later.id, first.id, "ids are not used twice");
+        cr_assert_eq(later.version, 1);
+        aip_graph_document_unref(a);
+        aip_graph_document_unref(b);
+}
+
+/* The order of members, numbers to the last bit, odd text: what comes back prints the same. A shipped
+ * graph gives way to a row of its name, and is back when the row is gone. */
+void store_contract_graphs_are_kept_exactly(struct store_fixture *f)
+{
+        static const char json[] =
+                "{\"state\":{\"z\":{\"type\":\"add\",\"initial\":0.1},"
+                "\"a\":{\"initial\":[9007199254740992,-1.5e-300,null,\"ü\\n\\\"\\u0001\"]}},"
+                "\"nodes\":{\"end\":{\"type\":\"fail\",\"message\":\"\\\"no\\\"\"}},"
+                "\"edges\":[{\"from\":\"__start__\",\"to\":\"end\"},"
+                "{\"from\":\"end\",\"to\":\"__end__\"}]}";
+        struct aip_catalog_delete del = {.name = S("assistant")};
+        aip_graph_document *document = graph_make("assistant", json);
+        struct aip_buf text = AIP_BUF_INIT(AIP_GRAPH_DOCUMENT_MAX_BYTES);
+        const struct aip_graph_entry *entry, *all;
+        aip_catalog *catalog = catalog_load(f);
+        size_t n = aip_catalog_graphs(catalog, &all);
+
+        entry = aip_catalog_graph(catalog, S("assistant"));
+        cr_assert_not_null(entry, "it ships");
+        cr_assert_eq(entry->id, 0);
+        cr_assert_eq(entry->version, 0);
+        aip_catalog_unref(catalog);
+        graph_put(f, document, AIP_PUT_CREATE, 0, 1);
+        catalog = catalog_load(f);
+        cr_assert_eq(aip_catalog_graphs(catalog, &all), n);
+        entry = aip_catalog_graph(catalog, S("assistant"));
+        cr_assert_eq(entry->version, 1);
+        cr_assert_eq(aip_graph_text_print(entry->document, &text, NULL), 0);
+        cr_assert_str_eq(text.p, json);
+        aip_catalog_unref(catalog);
+        aip_buf_deinit(&text);
+        DO_CATALOG(f, delete_graph, &del);
+        catalog = catalog_load(f);
+        cr_assert_eq(aip_catalog_graph(catalog, S("assistant"))->version, 0);
+        aip_catalog_unref(catalog);
+        DO_CATALOG_CODE(f, delete_graph, &del, AIP_ENOTFOUND);
+        aip_graph_document_unref(document);
+}
+
+void store_contract_too_long_graphs_are_refused(struct store_fixture *f)
+{
+        char *description = malloc(AIP_GRAPH_DOCUMENT_MAX_BYTES + 1);
+        aip_graph_document *document = graph_described("long", "");
+        struct aip_buf text = AIP_BUF_INIT(AIP_GRAPH_DOCUMENT_MAX_BYTES);
+        size_t n;
+
+        cr_assert_eq(aip_graph_text_print(document, &text, NULL), 0);
+        n = AIP_GRAPH_DOCUMENT_MAX_BYTES - text.n;
+        aip_graph_document_unref(document);
+        memset(description, 'x', n + 1);
+        description[n + 1] = '\0';
+        document = graph_described("long", description);
+        graph_put(f, document, AIP_PUT_UPSERT, AIP_EINVAL, 0);
+        aip_graph_document_unref(document);
+        description[n] = '\0';
+        document = graph_described("long", description);
+        graph_put(f, document, AIP_PUT_UPSERT, 0, 1);
+        aip_graph_document_unref(document);
+        aip_buf_deinit(&text);
+        free(description);
+}
+
+void store_contract_watchers_hear_of_graphs(struct store_fixture *f)
+{
+        aip_graph_document *document = graph_described("mine", "");
+        struct aip_catalog_delete del = {.name = S("mine")};
+        struct listener listener;
+
+        listen_to(f, &listener);
+        run_for(f, 50);
+        listener.n_catalog = 0;
+        graph_put(f, document, AIP_PUT_CREATE, 0, 1);
+        run_until(f, &listener.n_catalog);
+        run_for(f, 50);
+        listener.n_catalog = 0;
+        DO_CATALOG(f, delete_graph, &del);
+        run_until(f, &listener.n_catalog);
+        unwatch(f, &listener);
+        aip_graph_document_unref(document);
+}
+
 void store_contract_many_at_once(struct store_fixture *f)
 {
         enum { N = 3 * AIP_STORE_BATCH_MAX + 7 };

@@ -96,10 +96,12 @@ POSTGRES_CASE(postgres_database, bad_catalog_rows)
                      "ALTER TABLE llm_configs DROP CONSTRAINT llm_configs_temperature_check; "
                      "UPDATE llm_configs SET temperature = 9 WHERE name = 'default-fast'; "
                      "UPDATE prompt_templates SET content = 'open {{brace' "
-                     "WHERE name = 'creative-writer'",
+                     "WHERE name = 'creative-writer'; "
+                     "INSERT INTO graphs (name, document) VALUES ('knot', '{\"nodes\": 7}')",
                      NULL, 0);
         DO_CATALOG(f, load, &load);
-        cr_assert_eq(load.ret_n_invalid, 2);
+        cr_assert_eq(load.ret_n_invalid, 3);
+        cr_assert_not_null(strstr(load.ret_invalid.p, "graph knot: /nodes"));
         cr_assert_not_null(strstr(load.ret_invalid.p, "default-fast"));
         cr_assert_not_null(strstr(load.ret_invalid.p, "creative-writer"));
         cr_assert_eq(aip_catalog_configs(load.ret_catalog, &configs), 4);

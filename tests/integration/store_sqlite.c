@@ -549,7 +549,9 @@ static void damaged_rows(struct store_fixture *f)
                               "UPDATE jobs SET prompt = '  '; "
                               "UPDATE llm_configs SET temperature = 9 WHERE name = 'simulated'; "
                               "UPDATE prompt_templates SET content = 'open {{' "
-                              "WHERE name = 'code-assistant'");
+                              "WHERE name = 'code-assistant'; "
+                              "INSERT INTO graphs (name, document) VALUES "
+                              "('knot', '{\"nodes\": 7}'), ('torn', '{\"nodes\": {')");
         good = job_create(f, "a good one", 0);
         DO(f, claim, &claim);
         cr_assert_eq(claim.ret_n, 1);
@@ -557,7 +559,9 @@ static void damaged_rows(struct store_fixture *f)
         free_jobs(claim.ret_jobs, claim.ret_n);
         free(claim.ret_transitions);
         DO_CATALOG(f, load, &load);
-        cr_assert_eq(load.ret_n_invalid, 2);
+        cr_assert_eq(load.ret_n_invalid, 4);
+        cr_assert_not_null(strstr(load.ret_invalid.p, "graph knot: /nodes"));
+        cr_assert_not_null(strstr(load.ret_invalid.p, "graph torn: "));
         cr_assert_not_null(strstr(load.ret_invalid.p, "simulated"));
         cr_assert_not_null(strstr(load.ret_invalid.p, "code-assistant"));
         cr_assert_null(aip_catalog_config(load.ret_catalog, S("simulated")));

@@ -34,7 +34,8 @@ static int make(const char *const *names, size_t n, aip_catalog **ret_catalog, a
                 templates[i] = template_of(names[i]);
         }
         int r = aip_catalog_new(42, (const aip_llm_config *const *)configs, n,
-                                (const aip_prompt_template *const *)templates, n, ret_catalog, err);
+                                (const aip_prompt_template *const *)templates, n, NULL, 0,
+                                ret_catalog, err);
         for (size_t i = 0; i < n; i++) {
                 aip_llm_config_unref(configs[i]);
                 aip_prompt_template_unref(templates[i]);
@@ -76,7 +77,7 @@ Test(catalog, empty)
 {
         aip_error *err = NULL;
         aip_catalog *catalog = NULL;
-        expect_ok(aip_catalog_new(0, NULL, 0, NULL, 0, &catalog, &err), &err);
+        expect_ok(aip_catalog_new(0, NULL, 0, NULL, 0, NULL, 0, &catalog, &err), &err);
         const aip_llm_config *const *configs;
         cr_expect_eq(aip_catalog_configs(catalog, &configs), 0);
         cr_expect_null(aip_catalog_config(catalog, AIP_STR("a")));
@@ -94,9 +95,58 @@ Test(catalog, twins_are_refused)
         cr_expect_null(catalog);
         aip_prompt_template *t = template_of("t");
         const aip_prompt_template *twins[] = {t, t};
-        expect_refused(aip_catalog_new(1, NULL, 0, twins, 2, &catalog, &err), &err, AIP_EINVAL,
-                       "two templates have the name \"t\"");
+        expect_refused(aip_catalog_new(1, NULL, 0, twins, 2, NULL, 0, &catalog, &err), &err,
+                       AIP_EINVAL, "two templates have the name \"t\"");
         aip_prompt_template_unref(t);
+}
+
+static aip_graph_document *graph(const char *name)
+{
+        aip_error *err = NULL;
+        aip_graph_document *made = NULL;
+        expect_ok(aip_graph_document_parse(aip_str_of(name),
+                                       AIP_STR("{\"nodes\":{\"n\":{\"type\":\"fail\"}},\"edges\":["
+                                               "{\"from\":\"__start__\",\"to\":\"n\"},"
+                                               "{\"from\":\"n\",\"to\":\"__end__\"}]}"),
+                                       &made, &err),
+                  &err);
+        return made;
+}
+
+Test(catalog, graphs_of_the_store_and_shipped_ones)
+{
+        aip_graph_document *z = graph("z"), *assistant = graph("assistant");
+        const struct aip_graph_entry rows[] = {{z, 7, 3, 1000, 2000}, {assistant, 8, 1, 0, 0}};
+        const struct aip_graph_entry *all, *without_rows;
+        aip_error *err = NULL;
+        aip_catalog *catalog = NULL, *shipped = NULL;
+        expect_ok(aip_catalog_new(1, NULL, 0, NULL, 0, NULL, 0, &shipped, &err), &err);
+        expect_ok(aip_catalog_new(2, NULL, 0, NULL, 0, rows, 2, &catalog, &err), &err);
+        size_t n = aip_catalog_graphs(shipped, &without_rows);
+        cr_assert_gt(n, 0);
+        cr_assert_eq(aip_catalog_graphs(catalog, &all), n + 1, "one takes a shipped one's place");
+        for (size_t i = 0; i < n; i++) {
+                struct aip_str name = aip_graph_document_name(without_rows[i].document);
+                cr_expect_eq(without_rows[i].id, 0);
+                cr_expect_eq(without_rows[i].version, 0);
+                cr_expect_eq(aip_catalog_graph(shipped, name), &without_rows[i]);
+                cr_expect_not_null(aip_catalog_graph(catalog, name));
+        }
+        cr_expect_eq(aip_catalog_graph(catalog, AIP_STR("assistant"))->document, assistant);
+        cr_expect_eq(aip_catalog_graph(catalog, AIP_STR("z"))->version, 3);
+        cr_expect_eq(aip_catalog_graph(catalog, AIP_STR("z"))->updated_at_us, 2000);
+        cr_expect_eq(aip_catalog_graph(catalog, AIP_STR("z")), &all[n], "sorted by name");
+        cr_expect_null(aip_catalog_graph(shipped, AIP_STR("z")));
+        cr_expect_null(aip_catalog_graph(catalog, AIP_STR("")));
+        aip_catalog_unref(shipped);
+        shipped = NULL;
+        const struct aip_graph_entry twins[] = {rows[0], rows[0]};
+        expect_refused(aip_catalog_new(3, NULL, 0, NULL, 0, twins, 2, &shipped, &err), &err,
+                       AIP_EINVAL, "two graphs have the name \"z\"");
+        aip_graph_document_unref(z);
+        aip_graph_document_unref(assistant);
+        cr_expect_not_null(aip_catalog_graph(catalog, AIP_STR("z")), "it has its own references");
+        aip_catalog_unref(catalog);
 }
 
 Test(catalog, a_run_keeps_its_snapshot)

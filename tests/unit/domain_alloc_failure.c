@@ -145,20 +145,30 @@ static int new_template(const char *name, aip_prompt_template **ret_template, ai
         return aip_prompt_template_new(&f, ret_template, err);
 }
 
+#define GRAPH                                                                                      \
+        "{\"nodes\":{\"n\":{\"type\":\"fail\"}},\"edges\":[{\"from\":\"__start__\",\"to\":\"n\"},"           \
+        "{\"from\":\"n\",\"to\":\"__end__\"}]}"
+
 static int catalog_body(void *user, aip_error **err)
 {
         (void)user;
         aip_llm_config *config = NULL;
         aip_prompt_template *template = NULL;
         aip_catalog *catalog = NULL;
+        struct aip_graph_entry graph = {0};
+        aip_graph_document *document = NULL;
         int r = new_config("c", &config, err);
         if (r == 0)
                 r = new_template("t", &template, err);
         if (r == 0) {
                 const aip_llm_config *configs[] = {config};
                 const aip_prompt_template *templates[] = {template};
-                r = aip_catalog_new(1, configs, 1, templates, 1, &catalog, err);
+                r = aip_graph_document_parse(AIP_STR("g"), AIP_STR(GRAPH), &document, err);
+                graph.document = document;
+                if (r == 0)
+                        r = aip_catalog_new(1, configs, 1, templates, 1, &graph, 1, &catalog, err);
         }
+        aip_graph_document_unref(document);
         aip_catalog_unref(catalog);
         aip_prompt_template_unref(template);
         aip_llm_config_unref(config);

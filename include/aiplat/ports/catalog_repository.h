@@ -1,5 +1,5 @@
 /*
- * Port: where configurations and templates are kept. Same rules as job_repository.h; the same store
+ * Port: where configurations, templates and graphs are kept. Same rules as job_repository.h; the same store
  * object usually implements both, and changes by anyone are told through aip_store_watcher.
  */
 #ifndef AIPLAT_PORTS_CATALOG_REPOSITORY_H
@@ -45,6 +45,14 @@ struct aip_template_put {
         int ret_is_new;
 };
 
+struct aip_graph_put {
+        struct aip_op op;
+        const aip_graph_document *document; /* AIP_EINVAL when longer than AIP_GRAPH_DOCUMENT_MAX_BYTES */
+        enum aip_put_mode mode;
+        struct aip_graph_entry ret_entry; /* as stored; its document is owned by caller */
+        int ret_is_new;
+};
+
 struct aip_catalog_delete {
         struct aip_op op;
         struct aip_str name; /* AIP_ENOTFOUND when there is none */
@@ -60,6 +68,9 @@ struct aip_catalog_repository_ops {
         void (*delete_config)(void *self, struct aip_catalog_delete *del);
         void (*put_template)(void *self, struct aip_template_put *put);
         void (*delete_template)(void *self, struct aip_catalog_delete *del);
+        /* The store's own graphs; of those that ship with the library it knows nothing. */
+        void (*put_graph)(void *self, struct aip_graph_put *put);
+        void (*delete_graph)(void *self, struct aip_catalog_delete *del);
 };
 
 struct aip_catalog_repository {

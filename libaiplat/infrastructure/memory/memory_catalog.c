@@ -1,5 +1,5 @@
 /*
- * Configurations and templates of the in-memory store, with those that every store ships. Called by
+ * Configurations, templates and graphs of the in-memory store, with the rows that every store ships. Called by
  * memory_store.c. Must never change an object that it gave out: a change is a new object.
  */
 #include "macros.h"
@@ -16,6 +16,11 @@ static struct aip_str config_name(const void *item)
 static struct aip_str template_name(const void *item)
 {
         return aip_prompt_template_fields(item)->name;
+}
+
+static struct aip_str graph_name(const void *item)
+{
+        return aip_graph_document_name(((const struct aip_graph_entry *)item)->document);
 }
 
 static int compare_names(struct aip_str a, struct aip_str b)
@@ -90,11 +95,18 @@ static int check_mode(enum aip_put_mode mode, int is_there, const char *what, st
 static int run_load(struct memory_store *store, struct aip_op *op, aip_error **err)
 {
         struct aip_catalog_load *load = AIP_CONTAINER_OF(op, struct aip_catalog_load, op);
-        int r = aip_catalog_new(
+        struct aip_graph_entry *graphs = aip_calloc(store->graphs.n + 1, sizeof(*graphs));
+        int r;
+
+        if (!graphs)
+                return aip_error_set_nomem(err);
+        for (size_t i = 0; i < store->graphs.n; i++)
+                graphs[i] = *(const struct aip_graph_entry *)store->graphs.items[i];
+        r = aip_catalog_new(
                 store->catalog_revision, (const aip_llm_config *const *)store->configs.items,
                 store->configs.n, (const aip_prompt_template *const *)store->templates.items,
-                store->templates.n, &load->ret_catalog, err);
-
+                store->templates.n, graphs, store->graphs.n, &load->ret_catalog, err);
+        aip_free(graphs);
         if (r >= 0)
                 load->ret_n_invalid = 0;
         return r;
@@ -259,6 +271,85 @@ static int run_delete_template(struct memory_store *store, struct aip_op *op, ai
 
 const struct memory_call aip_memory_delete_template = {run_delete_template};
 
+static void graph_free(struct aip_graph_entry *entry)
+{
+        if (!entry)
+                return;
+        aip_graph_document_unref((aip_graph_document *)entry->document);
+        aip_free(entry);
+}
+
+/* `document` as the store keeps it, in place of `old` (NULL: new). */
+static int stored_graph(struct memory_store *store, const aip_graph_document *document,
+                        const struct aip_graph_entry *old, struct aip_graph_entry **ret_entry,
+                        aip_error **err)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf text =
+                AIP_BUF_INIT(AIP_GRAPH_DOCUMENT_MAX_BYTES + 1);
+        struct aip_graph_entry *entry;
+        int r = aip_graph_text_print(document, &text, err);
+
+        if (r < 0)
+                return r;
+        entry = aip_calloc(1, sizeof(*entry));
+        if (!entry)
+                return aip_error_set_nomem(err);
+        entry->document = aip_graph_document_ref(document);
+        entry->updated_at_us = aip_wall_us(store->loop);
+        entry->created_at_us = old ? old->created_at_us : entry->updated_at_us;
+        entry->id = old ? old->id : store->last_graph_id + 1;
+        entry->version = old ? old->version + 1 : 1;
+        *ret_entry = entry;
+        return 0;
+}
+
+static int run_put_graph(struct memory_store *store, struct aip_op *op, aip_error **err)
+{
+        struct aip_graph_put *put = AIP_CONTAINER_OF(op, struct aip_graph_put, op);
+        struct aip_str name = aip_graph_document_name(put->document);
+        int is_there;
+        size_t at = find_name(&store->graphs, graph_name, name, &is_there);
+        struct aip_graph_entry *old = is_there ? store->graphs.items[at] : NULL, *stored = NULL;
+        int r = check_mode(put->mode, is_there, "graph", name, err);
+
+        if (r >= 0)
+                r = reserve_name(&store->graphs, err);
+        if (r >= 0)
+                r = stored_graph(store, put->document, old, &stored, err);
+        if (r < 0)
+                return r;
+        if (is_there) {
+                store->graphs.items[at] = stored;
+                graph_free(old);
+        } else {
+                insert_name(&store->graphs, at, stored);
+                store->last_graph_id++;
+        }
+        catalog_changed(store);
+        put->ret_entry = *stored;
+        put->ret_entry.document = aip_graph_document_ref(stored->document);
+        put->ret_is_new = !is_there;
+        return 0;
+}
+
+const struct memory_call aip_memory_put_graph = {run_put_graph};
+
+static int run_delete_graph(struct memory_store *store, struct aip_op *op, aip_error **err)
+{
+        struct aip_catalog_delete *del = AIP_CONTAINER_OF(op, struct aip_catalog_delete, op);
+        int is_there;
+        size_t at = find_name(&store->graphs, graph_name, del->name, &is_there);
+
+        if (!is_there)
+                return aip_error_set(err, AIP_ENOTFOUND, "there is no graph \"%.*s\"",
+                                     AIP_STR_ARG(del->name));
+        graph_free(remove_name(&store->graphs, at));
+        catalog_changed(store);
+        return 0;
+}
+
+const struct memory_call aip_memory_delete_graph = {run_delete_graph};
+
 /* What is shipped: the same rows as the first migrations of sql/ insert. */
 static const struct {
         const char *name, *provider, *model_name, *api_key_env;
@@ -339,6 +430,9 @@ void aip_memory_catalog_deinit(struct memory_store *store)
                 aip_llm_config_unref(store->configs.items[i]);
         for (size_t i = 0; i < store->templates.n; i++)
                 aip_prompt_template_unref(store->templates.items[i]);
+        for (size_t i = 0; i < store->graphs.n; i++)
+                graph_free(store->graphs.items[i]);
+        aip_free(store->graphs.items);
         aip_free(store->configs.items);
         aip_free(store->templates.items);
 }

@@ -241,6 +241,16 @@ static void delete_template(void *self, struct aip_catalog_delete *del)
         aip_memory_submit(self, &del->op, &aip_memory_delete_template);
 }
 
+static void put_graph(void *self, struct aip_graph_put *put)
+{
+        aip_memory_submit(self, &put->op, &aip_memory_put_graph);
+}
+
+static void delete_graph(void *self, struct aip_catalog_delete *del)
+{
+        aip_memory_submit(self, &del->op, &aip_memory_delete_graph);
+}
+
 static void save_checkpoint(void *self, struct aip_checkpoint_save *save)
 {
         aip_error *err = NULL;
@@ -332,6 +342,8 @@ static const struct aip_catalog_repository_ops catalog_ops = {
         .delete_config = delete_config,
         .put_template = put_template,
         .delete_template = delete_template,
+        .put_graph = put_graph,
+        .delete_graph = delete_graph,
 };
 
 int aip_memory_store_new(const struct aip_store_options *options, struct aip_store *ret_store,

@@ -5,7 +5,7 @@
  *   memory_sessions.c  worker sessions: heartbeat, release, recover
  *   memory_outbox.c    outbox rows: sweep, forget, promote
  *   memory_checkpoints.c  runs between their steps
- *   memory_catalog.c   configurations and templates, with the shipped ones
+ *   memory_catalog.c   configurations, templates and graphs, with the shipped ones
  * Everything belongs to the loop thread. Jobs are moved by the domain's own methods, so that what
  * this store does is the rule that the others are measured against.
  */
@@ -76,8 +76,8 @@ struct memory_store {
         struct aip_list outbox_order;
         int64_t last_outbox_id;
 
-        struct memory_names configs, templates;
-        int64_t catalog_revision, last_config_id, last_template_id;
+        struct memory_names configs, templates, graphs;
+        int64_t catalog_revision, last_config_id, last_template_id, last_graph_id;
         struct aip_hash_map checkpoints; /* owner → memory_owner */
 };
 
@@ -131,7 +131,8 @@ void aip_memory_checkpoints_deinit(struct memory_store *store);
 
 /* memory_catalog.c */
 extern const struct memory_call aip_memory_load, aip_memory_put_config, aip_memory_delete_config,
-        aip_memory_put_template, aip_memory_delete_template;
+        aip_memory_put_template, aip_memory_delete_template, aip_memory_put_graph,
+        aip_memory_delete_graph;
 /* Put the shipped configurations and templates into an empty catalog. */
 int aip_memory_catalog_init(struct memory_store *store, aip_error **err);
 void aip_memory_catalog_deinit(struct memory_store *store);

@@ -1,8 +1,8 @@
-/* Configurations and templates. Triggers of the database raise the revision and notify, so that a
+/* Configurations, templates and graphs. Triggers of the database raise the revision and notify, so that a
  * change made by hand is told like one made here. */
 #include "pg.h"
 
-/* One layout for the rows of both tables and of the revision, so that one statement, and hence one
+/* One layout for the rows of all tables and of the revision, so that one statement, and hence one
  * snapshot, reads all. */
 enum {
         KIND,
@@ -18,7 +18,8 @@ enum {
         IS_ACTIVE,
         CREATED_AT,
         UPDATED_AT,
-        IS_NEW
+        IS_NEW,
+        VERSION = TIMEOUT_MS /* of a graph */
 };
 
 #define CONFIG_COLUMNS                                                                             \
@@ -30,13 +31,20 @@ enum {
         "NULL::double precision, NULL::integer, NULL::bigint, NULL::boolean, created_at, "         \
         "updated_at"
 
+/* Not text: it is kept as json, whose members stay in their order. */
+#define GRAPH_COLUMNS                                                                              \
+        "'g'::text, id::bigint, name::text, document::text, NULL::text, NULL::text, NULL::text, "  \
+        "NULL::double precision, NULL::integer, version::bigint, NULL::boolean, created_at, "      \
+        "updated_at"
+
 static const struct pg_statement load_statement = {
         PG_STATEMENT_LOAD,
         "SELECT 'r'::text, revision, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, "
         "NULL::double precision, NULL::integer, NULL::bigint, NULL::boolean, NULL::timestamptz, "
         "NULL::timestamptz FROM catalog_revision "
         "UNION ALL SELECT " CONFIG_COLUMNS " FROM llm_configs "
-        "UNION ALL SELECT " TEMPLATE_COLUMNS " FROM prompt_templates",
+        "UNION ALL SELECT " TEMPLATE_COLUMNS " FROM prompt_templates "
+        "UNION ALL SELECT " GRAPH_COLUMNS " FROM graphs",
 };
 
 static int get_config(const PGresult *result, int row, aip_llm_config **ret_config, aip_error **err)
@@ -71,13 +79,32 @@ static int get_template(const PGresult *result, int row, aip_prompt_template **r
         return aip_prompt_template_new(&f, ret_template, err);
 }
 
+static int get_graph(const PGresult *result, int row, struct aip_graph_entry *ret_entry,
+                     aip_error **err)
+{
+        struct aip_graph_entry entry = {0};
+        aip_graph_document *document = NULL;
+        int r = aip_graph_document_parse(pg_get_text(result, row, NAME),
+                                     pg_get_text(result, row, TEXT_1), &document, err);
+        if (r < 0)
+                return r;
+        entry.document = document;
+        entry.id = pg_get_int8(result, row, ID);
+        entry.version = pg_get_int8(result, row, VERSION);
+        entry.created_at_us = pg_get_time(result, row, CREATED_AT);
+        entry.updated_at_us = pg_get_time(result, row, UPDATED_AT);
+        *ret_entry = entry;
+        return 0;
+}
+
 /* ---- load ---- */
 
 struct loaded {
         int64_t revision;
         aip_llm_config **configs;
         aip_prompt_template **templates;
-        size_t n_configs, n_templates, n_invalid;
+        struct aip_graph_entry *graphs;
+        size_t n_configs, n_templates, n_graphs, n_invalid;
         struct aip_buf *invalid; /* the caller's */
 };
 
@@ -87,8 +114,11 @@ static void loaded_deinit(struct loaded *loaded)
                 aip_llm_config_unref(loaded->configs[i]);
         for (size_t i = 0; i < loaded->n_templates; i++)
                 aip_prompt_template_unref(loaded->templates[i]);
+        for (size_t i = 0; i < loaded->n_graphs; i++)
+                aip_graph_document_unref((aip_graph_document *)loaded->graphs[i].document);
         free(loaded->configs);
         free(loaded->templates);
+        free(loaded->graphs);
 }
 
 /* The count is exact even when the caller's buffer is too small for every line. */
@@ -102,6 +132,11 @@ static void note_invalid(struct loaded *loaded, const char *what, struct aip_str
                 return;
 }
 
+static const char *kind_name(char kind)
+{
+        return kind == 'c' ? "configuration" : kind == 't' ? "template" : "graph";
+}
+
 static int load_row(struct loaded *loaded, const PGresult *result, int row, aip_error **err)
 {
         struct aip_str kind = pg_get_text(result, row, KIND);
@@ -112,15 +147,17 @@ static int load_row(struct loaded *loaded, const PGresult *result, int row, aip_
         } else if (*kind.p == 'c') {
                 r = get_config(result, row, &loaded->configs[loaded->n_configs], &error);
                 loaded->n_configs += r == 0;
-        } else {
+        } else if (*kind.p == 't') {
                 r = get_template(result, row, &loaded->templates[loaded->n_templates], &error);
                 loaded->n_templates += r == 0;
+        } else {
+                r = get_graph(result, row, &loaded->graphs[loaded->n_graphs], &error);
+                loaded->n_graphs += r == 0;
         }
         if (r == AIP_ENOMEM)
                 return aip_error_propagate(err, error);
         if (r < 0)
-                note_invalid(loaded, *kind.p == 'c' ? "configuration" : "template",
-                             pg_get_text(result, row, NAME), error);
+                note_invalid(loaded, kind_name(*kind.p), pg_get_text(result, row, NAME), error);
         aip_error_free(error);
         return 0;
 }
@@ -131,7 +168,8 @@ static int read_catalog(struct aip_catalog_load *load, const PGresult *result, a
         size_t max = (size_t)PQntuples(result) + 1;
         loaded.configs = calloc(max, sizeof(aip_llm_config *));
         loaded.templates = calloc(max, sizeof(aip_prompt_template *));
-        if (!loaded.configs || !loaded.templates)
+        loaded.graphs = calloc(max, sizeof(struct aip_graph_entry));
+        if (!loaded.configs || !loaded.templates || !loaded.graphs)
                 return aip_error_set_nomem(err);
         for (int row = 0; row < PQntuples(result); row++) {
                 int r = load_row(&loaded, result, row, err);
@@ -141,7 +179,8 @@ static int read_catalog(struct aip_catalog_load *load, const PGresult *result, a
         int r = aip_catalog_new(loaded.revision, (const aip_llm_config *const *)loaded.configs,
                                 loaded.n_configs,
                                 (const aip_prompt_template *const *)loaded.templates,
-                                loaded.n_templates, &load->ret_catalog, err);
+                                loaded.n_templates, loaded.graphs, loaded.n_graphs,
+                                &load->ret_catalog, err);
         if (r == 0)
                 load->ret_n_invalid = loaded.n_invalid;
         return r;
@@ -222,6 +261,11 @@ const struct pg_kind pg_revision_kind = {
         "VALUES ($1::text, $2::text, $3::text, $4::text) ON CONFLICT (name) "
 #define TEMPLATE_SET "SET content = $2::text, user_content = $3::text, description = $4::text "
 
+#define GRAPH_INSERT                                                                               \
+        "INSERT INTO graphs (name, document) VALUES ($1::text, $2::text::json) "                   \
+        "ON CONFLICT (name) "
+#define GRAPH_SET "SET document = $2::text::json "
+
 /* By enum aip_put_mode. A row of an upsert that was not there has no xmax. */
 static const struct pg_statement config_statements[] = {
         {PG_STATEMENT_CONFIG_CREATE, CONFIG_INSERT "DO NOTHING RETURNING " CONFIG_COLUMNS ", true"},
@@ -240,6 +284,14 @@ static const struct pg_statement template_statements[] = {
          TEMPLATE_INSERT "DO UPDATE " TEMPLATE_SET "RETURNING " TEMPLATE_COLUMNS ", xmax = 0"},
 };
 
+static const struct pg_statement graph_statements[] = {
+        {PG_STATEMENT_GRAPH_CREATE, GRAPH_INSERT "DO NOTHING RETURNING " GRAPH_COLUMNS ", true"},
+        {PG_STATEMENT_GRAPH_REPLACE,
+         "UPDATE graphs " GRAPH_SET "WHERE name = $1::text RETURNING " GRAPH_COLUMNS ", false"},
+        {PG_STATEMENT_GRAPH_UPSERT,
+         GRAPH_INSERT "DO UPDATE " GRAPH_SET "RETURNING " GRAPH_COLUMNS ", xmax = 0"},
+};
+
 static struct aip_config_put *config_put_of(struct pg_batch *batch)
 {
         return AIP_CONTAINER_OF(batch->slots[0], struct aip_config_put, op);
@@ -248,6 +300,11 @@ static struct aip_config_put *config_put_of(struct pg_batch *batch)
 static struct aip_template_put *template_put_of(struct pg_batch *batch)
 {
         return AIP_CONTAINER_OF(batch->slots[0], struct aip_template_put, op);
+}
+
+static struct aip_graph_put *graph_put_of(struct pg_batch *batch)
+{
+        return AIP_CONTAINER_OF(batch->slots[0], struct aip_graph_put, op);
 }
 
 static void put_text(struct pg_params *p, struct aip_str s)
@@ -296,6 +353,19 @@ static int send_put_template(struct pg_lane *lane, struct pg_batch *batch)
         return pg_lane_send(lane, batch, &template_statements[put->mode]);
 }
 
+static int send_put_graph(struct pg_lane *lane, struct pg_batch *batch)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf text =
+                AIP_BUF_INIT(AIP_GRAPH_DOCUMENT_MAX_BYTES + 1);
+        const struct aip_graph_put *put = graph_put_of(batch);
+        int r = aip_graph_text_print(put->document, &text, NULL);
+        if (r < 0)
+                return r;
+        put_text(&lane->params, aip_graph_document_name(put->document));
+        put_text(&lane->params, aip_buf_str(&text));
+        return pg_lane_send(lane, batch, &graph_statements[put->mode]);
+}
+
 /* No row came back: the mode did not allow it. */
 static int refuse(enum aip_put_mode mode, const char *what, struct aip_str name, aip_error **err)
 {
@@ -336,6 +406,20 @@ static void put_template_answered(struct pg_store *store, struct pg_batch *batch
         pg_batch_finish(store, batch, 0, error);
 }
 
+static void put_graph_answered(struct pg_store *store, struct pg_batch *batch)
+{
+        if (!batch->slots[0])
+                return;
+        struct aip_graph_put *put = graph_put_of(batch);
+        const PGresult *result = batch->results[0];
+        aip_error *error = NULL;
+        if (PQntuples(result) == 0)
+                refuse(put->mode, "graph", aip_graph_document_name(put->document), &error);
+        else if (get_graph(result, 0, &put->ret_entry, &error) == 0)
+                put->ret_is_new = pg_get_bool(result, 0, IS_NEW);
+        pg_batch_finish(store, batch, 0, error);
+}
+
 const struct pg_kind pg_put_config_kind = {
         .lane = PG_WORK,
         .max_rows = 1,
@@ -350,6 +434,13 @@ const struct pg_kind pg_put_template_kind = {
         .answered = put_template_answered,
 };
 
+const struct pg_kind pg_put_graph_kind = {
+        .lane = PG_WORK,
+        .max_rows = 1,
+        .send = send_put_graph,
+        .answered = put_graph_answered,
+};
+
 /* ---- delete ---- */
 
 static const struct pg_statement config_delete = {
@@ -359,6 +450,10 @@ static const struct pg_statement config_delete = {
 static const struct pg_statement template_delete = {
         PG_STATEMENT_TEMPLATE_DELETE,
         "DELETE FROM prompt_templates WHERE name = $1::text RETURNING 1",
+};
+static const struct pg_statement graph_delete = {
+        PG_STATEMENT_GRAPH_DELETE,
+        "DELETE FROM graphs WHERE name = $1::text RETURNING 1",
 };
 
 static struct aip_catalog_delete *delete_of(struct pg_batch *batch)
@@ -370,18 +465,21 @@ static int send_delete(struct pg_lane *lane, struct pg_batch *batch)
 {
         put_text(&lane->params, delete_of(batch)->name);
         return pg_lane_send(lane, batch,
-                            batch->kind == PG_DELETE_CONFIG ? &config_delete : &template_delete);
+                            batch->kind == PG_DELETE_CONFIG     ? &config_delete
+                            : batch->kind == PG_DELETE_TEMPLATE ? &template_delete
+                                                                : &graph_delete);
 }
 
 static void delete_answered(struct pg_store *store, struct pg_batch *batch)
 {
         if (!batch->slots[0])
                 return;
+        char kind = batch->kind == PG_DELETE_CONFIG     ? 'c'
+                    : batch->kind == PG_DELETE_TEMPLATE ? 't'
+                                                        : 'g';
         aip_error *error = NULL;
         if (PQntuples(batch->results[0]) == 0)
-                refuse(AIP_PUT_REPLACE,
-                       batch->kind == PG_DELETE_CONFIG ? "configuration" : "template",
-                       delete_of(batch)->name, &error);
+                refuse(AIP_PUT_REPLACE, kind_name(kind), delete_of(batch)->name, &error);
         pg_batch_finish(store, batch, 0, error);
 }
 
@@ -393,6 +491,13 @@ const struct pg_kind pg_delete_config_kind = {
 };
 
 const struct pg_kind pg_delete_template_kind = {
+        .lane = PG_WORK,
+        .max_rows = 1,
+        .send = send_delete,
+        .answered = delete_answered,
+};
+
+const struct pg_kind pg_delete_graph_kind = {
         .lane = PG_WORK,
         .max_rows = 1,
         .send = send_delete,

@@ -203,8 +203,10 @@ enum pg_kind_name {
         PG_HEARTBEAT, /* after the claims: it reports what no answer told of */
         PG_PUT_CONFIG,
         PG_PUT_TEMPLATE,
+        PG_PUT_GRAPH,
         PG_DELETE_CONFIG,
         PG_DELETE_TEMPLATE,
+        PG_DELETE_GRAPH,
         PG_PROMOTE,
         PG_RECOVER,
         PG_SWEEP,
@@ -245,6 +247,10 @@ enum pg_statement_name {
         PG_STATEMENT_TEMPLATE_REPLACE,
         PG_STATEMENT_TEMPLATE_UPSERT,
         PG_STATEMENT_TEMPLATE_DELETE,
+        PG_STATEMENT_GRAPH_CREATE,
+        PG_STATEMENT_GRAPH_REPLACE,
+        PG_STATEMENT_GRAPH_UPSERT,
+        PG_STATEMENT_GRAPH_DELETE,
         PG_STATEMENT_PROMOTE,
         PG_STATEMENT_NEXT_DELAYED,
         PG_STATEMENT_END_SESSIONS,
@@ -413,7 +419,8 @@ extern const struct pg_kind pg_create_kind;
 extern const struct pg_kind pg_finish_kind, pg_cancel_kind, pg_resume_kind, pg_release_kind, pg_heartbeat_kind;
 extern const struct pg_kind pg_claim_kind, pg_claim_one_kind;
 extern const struct pg_kind pg_put_config_kind, pg_put_template_kind, pg_delete_config_kind,
-        pg_delete_template_kind, pg_load_kind, pg_revision_kind;
+        pg_delete_template_kind, pg_put_graph_kind, pg_delete_graph_kind, pg_load_kind,
+        pg_revision_kind;
 extern const struct pg_kind pg_promote_kind, pg_recover_kind, pg_sweep_kind, pg_forget_kind;
 extern const struct pg_kind pg_save_kind, pg_save_tasks_kind, pg_load_checkpoint_kind,
         pg_list_checkpoints_kind;

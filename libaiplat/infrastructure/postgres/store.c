@@ -20,8 +20,10 @@ const struct pg_kind *const pg_kinds[PG_N_KINDS] = {
         [PG_HEARTBEAT] = &pg_heartbeat_kind,
         [PG_PUT_CONFIG] = &pg_put_config_kind,
         [PG_PUT_TEMPLATE] = &pg_put_template_kind,
+        [PG_PUT_GRAPH] = &pg_put_graph_kind,
         [PG_DELETE_CONFIG] = &pg_delete_config_kind,
         [PG_DELETE_TEMPLATE] = &pg_delete_template_kind,
+        [PG_DELETE_GRAPH] = &pg_delete_graph_kind,
         [PG_PROMOTE] = &pg_promote_kind,
         [PG_RECOVER] = &pg_recover_kind,
         [PG_SWEEP] = &pg_sweep_kind,
@@ -359,6 +361,22 @@ static void delete_template(void *self, struct aip_catalog_delete *del)
         pg_submit(self, PG_DELETE_TEMPLATE, &del->op);
 }
 
+static void put_graph(void *self, struct aip_graph_put *put)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf text =
+                AIP_BUF_INIT(AIP_GRAPH_DOCUMENT_MAX_BYTES + 1);
+        aip_error *error = NULL;
+        if (aip_graph_text_print(put->document, &text, &error) < 0)
+                submit_checked(self, PG_PUT_GRAPH, &put->op, error);
+        else
+                submit_put(self, PG_PUT_GRAPH, put->mode, &put->op);
+}
+
+static void delete_graph(void *self, struct aip_catalog_delete *del)
+{
+        pg_submit(self, PG_DELETE_GRAPH, &del->op);
+}
+
 static void migrate(void *self, struct aip_op *op)
 {
         struct pg_store *store = self;
@@ -530,6 +548,8 @@ static const struct aip_catalog_repository_ops catalog_ops = {
         .delete_config = delete_config,
         .put_template = put_template,
         .delete_template = delete_template,
+        .put_graph = put_graph,
+        .delete_graph = delete_graph,
 };
 
 int aip_postgres_store_new(const struct aip_store_options *options, struct aip_store *ret_store,

@@ -1,5 +1,5 @@
 /*
- * Configurations and templates: load, revision, put, delete. Run by the store's threads; load reads
+ * Configurations, templates and graphs: load, revision, put, delete. Run by the store's threads; load reads
  * everything in one transaction. A row that breaks the domain's rules is left out and counted.
  * Times and the revision are kept by the schema's triggers.
  */
@@ -49,7 +49,25 @@ static int template_read(sqlite3_stmt *row, aip_prompt_template **ret_template, 
         return aip_prompt_template_new(&f, ret_template, err);
 }
 
-/* What load gathers. Configurations and templates are read by one loop, as untyped objects. */
+static int graph_read(sqlite3_stmt *row, struct aip_graph_entry *ret_entry, aip_error **err)
+{
+        struct aip_graph_entry entry = {0};
+        aip_graph_document *document = NULL;
+        int r = aip_graph_document_parse(aip_sqlite_text(row, 1), aip_sqlite_text(row, 2), &document,
+                                     err);
+
+        if (r < 0)
+                return r;
+        entry.document = document;
+        entry.id = sqlite3_column_int64(row, 0);
+        entry.version = sqlite3_column_int64(row, 3);
+        entry.created_at_us = sqlite3_column_int64(row, 4);
+        entry.updated_at_us = sqlite3_column_int64(row, 5);
+        *ret_entry = entry;
+        return 0;
+}
+
+/* What load gathers. Rows of the three tables are read by one loop, as untyped objects. */
 struct named {
         void **items;
         size_t n, capacity;
@@ -81,6 +99,26 @@ static int read_template_item(sqlite3_stmt *row, void **ret_item, aip_error **er
         int r = template_read(row, &prompt_template, err);
 
         *ret_item = prompt_template;
+        return r;
+}
+
+static void graph_free(void *item)
+{
+        struct aip_graph_entry *entry = item;
+
+        aip_graph_document_unref((aip_graph_document *)entry->document);
+        aip_free(entry);
+}
+
+static int read_graph_item(sqlite3_stmt *row, void **ret_item, aip_error **err)
+{
+        struct aip_graph_entry *entry = aip_calloc(1, sizeof(*entry));
+        int r = entry ? graph_read(row, entry, err) : aip_error_set_nomem(err);
+
+        if (r < 0)
+                aip_free(entry);
+        else
+                *ret_item = entry;
         return r;
 }
 
@@ -147,37 +185,61 @@ static int load_named(struct sqlite_db *db, enum sqlite_sql sql, const char *kin
         return r;
 }
 
-static int read_catalog(struct sqlite_db *db, struct sqlite_answer *answer, struct named *configs,
-                        struct named *templates, aip_error **err)
+struct loaded {
+        int64_t revision;
+        struct named configs, templates, graphs;
+};
+
+static int make_catalog(const struct loaded *loaded, aip_catalog **ret_catalog, aip_error **err)
 {
-        int64_t revision = 0;
-        int r = aip_sqlite_read_int(db, SQL_REVISION, &revision, err);
+        struct aip_graph_entry *graphs = aip_calloc(loaded->graphs.n + 1, sizeof(*graphs));
+        int r;
+
+        if (!graphs)
+                return aip_error_set_nomem(err);
+        for (size_t i = 0; i < loaded->graphs.n; i++)
+                graphs[i] = *(const struct aip_graph_entry *)loaded->graphs.items[i];
+        r = aip_catalog_new(loaded->revision,
+                            (const aip_llm_config *const *)loaded->configs.items,
+                            loaded->configs.n,
+                            (const aip_prompt_template *const *)loaded->templates.items,
+                            loaded->templates.n, graphs, loaded->graphs.n, ret_catalog, err);
+        aip_free(graphs);
+        return r;
+}
+
+static int read_catalog(struct sqlite_db *db, struct sqlite_answer *answer, struct loaded *loaded,
+                        aip_error **err)
+{
+        int r = aip_sqlite_read_int(db, SQL_REVISION, &loaded->revision, err);
 
         if (r >= 0)
-                r = load_named(db, SQL_CONFIGS, "config", read_config_item, configs, answer, err);
+                r = load_named(db, SQL_CONFIGS, "config", read_config_item, &loaded->configs,
+                               answer, err);
         if (r >= 0)
-                r = load_named(db, SQL_TEMPLATES, "template", read_template_item, templates, answer,
+                r = load_named(db, SQL_TEMPLATES, "template", read_template_item,
+                               &loaded->templates, answer, err);
+        if (r >= 0)
+                r = load_named(db, SQL_GRAPHS, "graph", read_graph_item, &loaded->graphs, answer,
                                err);
-        if (r >= 0)
-                r = aip_catalog_new(revision, (const aip_llm_config *const *)configs->items,
-                                    configs->n,
-                                    (const aip_prompt_template *const *)templates->items,
-                                    templates->n, &answer->catalog, err);
-        return r;
+        return r < 0 ? r : make_catalog(loaded, &answer->catalog, err);
 }
 
 static int run_load(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
 {
-        struct named configs = {.unref = config_unref}, templates = {.unref = template_unref};
+        struct loaded loaded = {.configs = {.unref = config_unref},
+                                .templates = {.unref = template_unref},
+                                .graphs = {.unref = graph_free}};
         int r = aip_sqlite_run(db, SQL_BEGIN_READ, err);
 
         if (r < 0)
                 return r;
         aip_buf_init(&rq->answer.invalid, INVALID_MAX_BYTES);
-        r = read_catalog(db, &rq->answer, &configs, &templates, err);
+        r = read_catalog(db, &rq->answer, &loaded, err);
         aip_sqlite_run(db, SQL_COMMIT, NULL);
-        named_deinit(&configs);
-        named_deinit(&templates);
+        named_deinit(&loaded.configs);
+        named_deinit(&loaded.templates);
+        named_deinit(&loaded.graphs);
         return r;
 }
 
@@ -352,6 +414,57 @@ static void deliver_put_template(struct sqlite_request *rq)
 
 const struct sqlite_call aip_sqlite_put_template = {1, run_put_template, deliver_put_template};
 
+static int write_graph(struct sqlite_db *db, enum sqlite_sql sql,
+                       const aip_graph_document *document, aip_error **err)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf text =
+                AIP_BUF_INIT(AIP_GRAPH_DOCUMENT_MAX_BYTES + 1);
+        sqlite3_stmt *s = NULL;
+        int r = aip_graph_text_print(document, &text, err);
+
+        if (r >= 0)
+                r = prepare_named(db, sql, aip_graph_document_name(document), &s, err);
+        if (r < 0)
+                return r;
+        aip_sqlite_bind_text(s, 2, aip_buf_str(&text));
+        return aip_sqlite_step(db, s, err);
+}
+
+/* The document is read on this thread only: the caller waits for the operation's end. */
+static int run_put_graph(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
+{
+        const struct aip_graph_put *put = AIP_CONTAINER_OF(rq->op, struct aip_graph_put, op);
+        struct aip_str name = aip_graph_document_name(put->document);
+        sqlite3_stmt *s = NULL;
+        int r = choose_put(db, SQL_GRAPH_FETCH, put->mode, "graph", name, err);
+
+        if (r < 0)
+                return r;
+        rq->answer.flag = r;
+        r = write_graph(db, r ? SQL_GRAPH_INSERT : SQL_GRAPH_UPDATE, put->document, err);
+        if (r >= 0)
+                r = prepare_named(db, SQL_GRAPH_FETCH, name, &s, err);
+        if (r >= 0)
+                r = aip_sqlite_step(db, s, err);
+        if (r > 0) {
+                r = graph_read(s, &rq->answer.graph, err);
+                sqlite3_reset(s);
+        }
+        db->hints.is_catalog_changed = 1;
+        return r;
+}
+
+static void deliver_put_graph(struct sqlite_request *rq)
+{
+        struct aip_graph_put *put = AIP_CONTAINER_OF(rq->op, struct aip_graph_put, op);
+
+        put->ret_entry = rq->answer.graph;
+        put->ret_is_new = rq->answer.flag;
+        rq->answer.graph.document = NULL;
+}
+
+const struct sqlite_call aip_sqlite_put_graph = {1, run_put_graph, deliver_put_graph};
+
 static int delete_named(struct sqlite_db *db, struct sqlite_request *rq, enum sqlite_sql sql,
                         const char *what, aip_error **err)
 {
@@ -384,3 +497,10 @@ static int run_delete_template(struct sqlite_db *db, struct sqlite_request *rq, 
 }
 
 const struct sqlite_call aip_sqlite_delete_template = {1, run_delete_template, NULL};
+
+static int run_delete_graph(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
+{
+        return delete_named(db, rq, SQL_GRAPH_DELETE, "graph", err);
+}
+
+const struct sqlite_call aip_sqlite_delete_graph = {1, run_delete_graph, NULL};

@@ -24,6 +24,7 @@
 #define CONFIG_COLUMNS                                                                             \
         "id, name, provider, model_name, api_key_env, temperature, max_tokens, is_active, "        \
         "timeout_seconds, base_url, created_at, updated_at "
+#define GRAPH_COLUMNS    "id, name, document, version, created_at, updated_at "
 #define TEMPLATE_COLUMNS "id, name, content, user_content, description, created_at, updated_at "
 
 static const char *const texts[SQL_COUNT] = {
@@ -165,6 +166,11 @@ static const char *const texts[SQL_COUNT] = {
         [SQL_TEMPLATE_UPDATE] = "UPDATE prompt_templates SET content = ?2, user_content = ?3, "
                                 "description = ?4 WHERE name = ?1",
         [SQL_TEMPLATE_DELETE] = "DELETE FROM prompt_templates WHERE name = ?1",
+        [SQL_GRAPHS] = "SELECT " GRAPH_COLUMNS "FROM graphs ORDER BY name",
+        [SQL_GRAPH_FETCH] = "SELECT " GRAPH_COLUMNS "FROM graphs WHERE name = ?1",
+        [SQL_GRAPH_INSERT] = "INSERT INTO graphs (name, document) VALUES (?1, ?2)",
+        [SQL_GRAPH_UPDATE] = "UPDATE graphs SET document = ?2 WHERE name = ?1",
+        [SQL_GRAPH_DELETE] = "DELETE FROM graphs WHERE name = ?1",
 };
 
 /* What an SQLite result means to us. The text names the file, for those who have to look after it.

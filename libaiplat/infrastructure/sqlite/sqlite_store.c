@@ -86,6 +86,7 @@ void aip_sqlite_answer_discard(struct sqlite_answer *answer)
         aip_buf_deinit(&answer->invalid);
         aip_llm_config_unref(answer->config);
         aip_prompt_template_unref(answer->prompt_template);
+        aip_graph_document_unref((aip_graph_document *)answer->graph.document);
         aip_checkpoint_rows_deinit(&answer->checkpoints);
         *answer = (struct sqlite_answer){0};
 }
@@ -408,6 +409,16 @@ static void delete_template(void *self, struct aip_catalog_delete *del)
         submit(self, &del->op, &aip_sqlite_delete_template, NULL, NULL);
 }
 
+static void put_graph(void *self, struct aip_graph_put *put)
+{
+        submit(self, &put->op, &aip_sqlite_put_graph, NULL, NULL);
+}
+
+static void delete_graph(void *self, struct aip_catalog_delete *del)
+{
+        submit(self, &del->op, &aip_sqlite_delete_graph, NULL, NULL);
+}
+
 static void save_checkpoint(void *self, struct aip_checkpoint_save *save)
 {
         aip_error *err = NULL;
@@ -628,6 +639,8 @@ static const struct aip_catalog_repository_ops catalog_ops = {
         .delete_config = delete_config,
         .put_template = put_template,
         .delete_template = delete_template,
+        .put_graph = put_graph,
+        .delete_graph = delete_graph,
 };
 
 int aip_sqlite_store_new(const struct aip_store_options *options, struct aip_store *ret_store,

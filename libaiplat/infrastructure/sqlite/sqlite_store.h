@@ -75,6 +75,11 @@ enum sqlite_sql {
         SQL_TEMPLATE_INSERT,
         SQL_TEMPLATE_UPDATE,
         SQL_TEMPLATE_DELETE,
+        SQL_GRAPHS,
+        SQL_GRAPH_FETCH,
+        SQL_GRAPH_INSERT,
+        SQL_GRAPH_UPDATE,
+        SQL_GRAPH_DELETE,
         SQL_JOBS_OLD,
         SQL_JOBS_EXPIRE,
         SQL_KEYS_OLD,
@@ -116,6 +121,7 @@ struct sqlite_answer {
         struct aip_buf invalid;
         aip_llm_config *config;
         aip_prompt_template *prompt_template;
+        struct aip_graph_entry graph;
         struct aip_checkpoint_rows checkpoints;
 };
 
@@ -241,7 +247,8 @@ extern const struct sqlite_call aip_sqlite_create, aip_sqlite_fetch, aip_sqlite_
 extern const struct sqlite_call aip_sqlite_heartbeat, aip_sqlite_release, aip_sqlite_recover;
 extern const struct sqlite_call aip_sqlite_promote, aip_sqlite_sweep, aip_sqlite_forget;
 extern const struct sqlite_call aip_sqlite_load, aip_sqlite_revision, aip_sqlite_put_config,
-        aip_sqlite_delete_config, aip_sqlite_put_template, aip_sqlite_delete_template;
+        aip_sqlite_delete_config, aip_sqlite_put_template, aip_sqlite_delete_template,
+        aip_sqlite_put_graph, aip_sqlite_delete_graph;
 extern const struct sqlite_call aip_sqlite_save, aip_sqlite_load_checkpoint,
         aip_sqlite_list_checkpoints;
 extern const struct sqlite_call aip_sqlite_migrate, aip_sqlite_ping, aip_sqlite_retain;
