@@ -63,6 +63,12 @@ int cmd_template_list(int argc, char **argv);
 int cmd_template_show(int argc, char **argv);
 int cmd_template_set(int argc, char **argv);
 int cmd_template_delete(int argc, char **argv);
+/* graph.c */
+int cmd_graph_ls(int argc, char **argv);
+int cmd_graph_get(int argc, char **argv);
+int cmd_graph_put(int argc, char **argv);
+int cmd_graph_rm(int argc, char **argv);
+int cmd_graph_check(int argc, char **argv);
 /* health.c */
 int cmd_health(int argc, char **argv);
 /* completion.c */

@@ -51,6 +51,8 @@ static void print_bash(void)
         print_words("config");
         fputs("\" ;;\n        2:template) words=\"", stdout);
         print_words("template");
+        fputs("\" ;;\n        2:graph) words=\"", stdout);
+        print_words("graph");
         fputs("\" ;;\n        2:completion) words=\"bash zsh\" ;;\n"
               "        *) words=$(${COMP_WORDS[@]:0:2} --help 2>/dev/null | grep -o -- "
               "'--[a-z-]*') ;;\n"

@@ -31,6 +31,11 @@ const struct command commands[] = {
         {"template show", "show a prompt template", cmd_template_show},
         {"template set", "create or change a prompt template", cmd_template_set},
         {"template delete", "delete a prompt template", cmd_template_delete},
+        {"graph ls", "list the graphs", cmd_graph_ls},
+        {"graph get", "print a graph's document", cmd_graph_get},
+        {"graph put", "create or change a graph", cmd_graph_put},
+        {"graph rm", "delete a graph", cmd_graph_rm},
+        {"graph check", "say whether a document is a graph", cmd_graph_check},
         {"migrate", "apply the migrations that the database lacks", cmd_migrate},
         {"retention", "drop what was kept long enough, or show it with --dry-run", cmd_retention},
         {"health", "ask the gateway how it and its servers are", cmd_health},
@@ -103,7 +108,8 @@ static int words_match(const char *words, int argc, char **argv)
 
 static int is_group(const char *word)
 {
-        return strcmp(word, "config") == 0 || strcmp(word, "template") == 0;
+        return strcmp(word, "config") == 0 || strcmp(word, "template") == 0 ||
+               strcmp(word, "graph") == 0;
 }
 
 static void print_group(const char *word, FILE *out)

@@ -12,6 +12,56 @@ void output_json(struct aip_str json)
         putchar('\n');
 }
 
+static void print_indented(const aip_value *value, int depth);
+
+/* Short lists and objects stay on their line. */
+static int print_inline(const aip_value *value, int depth)
+{
+        struct aip_buf text = AIP_BUF_INIT(1 << 20);
+        int is_short;
+
+        is_short = aip_value_print(value, &text, NULL) >= 0 &&
+                   (aip_value_size(value) == 0 || text.n + (size_t)(2 * depth) <= 88);
+        if (is_short)
+                fwrite(text.p, 1, text.n, stdout);
+        aip_buf_deinit(&text);
+        return is_short;
+}
+
+static void print_member(const aip_value *container, size_t index, int depth)
+{
+        struct aip_buf text = AIP_BUF_INIT(1 << 20);
+        const aip_value *child = aip_value_at(container, index);
+        struct aip_str key;
+
+        printf("%s%*s", index > 0 ? ",\n" : "\n", 2 * depth, "");
+        if (!child) {
+                child = aip_value_member(container, index, &key);
+                if (aip_json_append_string(&text, key) >= 0)
+                        printf("%.*s: ", (int)text.n, text.p);
+                aip_buf_deinit(&text);
+        }
+        print_indented(child, depth);
+}
+
+static void print_indented(const aip_value *value, int depth)
+{
+        int is_list = aip_value_type(value) == AIP_VALUE_LIST;
+
+        if (print_inline(value, depth))
+                return;
+        putchar(is_list ? '[' : '{');
+        for (size_t i = 0; i < aip_value_size(value); i++)
+                print_member(value, i, depth + 1);
+        printf("\n%*s%c", 2 * depth, "", is_list ? ']' : '}');
+}
+
+void output_json_indented(const aip_value *value)
+{
+        print_indented(value, 0);
+        putchar('\n');
+}
+
 /* A member as one line of text. */
 static void cell_text(const aip_value *value, struct aip_buf *out)
 {

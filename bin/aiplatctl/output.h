@@ -11,6 +11,8 @@ struct column {
 };
 
 void output_json(struct aip_str json);
+/* For people to read and to change: a member or an item a line. */
+void output_json_indented(const aip_value *value);
 /* Rows are objects. The last column is not padded. */
 void output_table(const struct column *columns, size_t n_columns, const aip_value *rows);
 /* All members of an object, one a line; long texts last, as they are. */

@@ -27,24 +27,31 @@ static int read_stream(FILE *stream, const char *name, struct aip_buf *text)
         return EXIT_OK;
 }
 
-int text_argument(const char *argument, struct aip_buf *ret_text)
+int text_file(const char *name, struct aip_buf *ret_text)
 {
         FILE *file;
         int code;
 
-        if (strcmp(argument, "-") == 0)
+        if (strcmp(name, "-") == 0)
                 return read_stream(stdin, "standard input", ret_text);
-        if (argument[0] != '@')
-                return aip_buf_append_cstr(ret_text, argument) < 0 ? EXIT_USAGE : EXIT_OK;
-        file = fopen(argument + 1, "re");
+        file = fopen(name, "re");
         if (!file) {
-                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, argument + 1,
+                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, name,
                         strerror(errno));
                 return EXIT_NOT_FOUND;
         }
-        code = read_stream(file, argument + 1, ret_text);
+        code = read_stream(file, name, ret_text);
         fclose(file);
         return code;
+}
+
+int text_argument(const char *argument, struct aip_buf *ret_text)
+{
+        if (strcmp(argument, "-") == 0)
+                return text_file(argument, ret_text);
+        if (argument[0] == '@')
+                return text_file(strcmp(argument, "@-") == 0 ? "./-" : argument + 1, ret_text);
+        return aip_buf_append_cstr(ret_text, argument) < 0 ? EXIT_USAGE : EXIT_OK;
 }
 
 double text_number(struct argp_state *state, const char *what, const char *argument)

@@ -9,6 +9,8 @@
 
 /* An argument as it is, standard input for "-", a file's content for "@file". Returns an exit code. */
 int text_argument(const char *argument, struct aip_buf *ret_text);
+/* A file's content, or standard input for "-". Returns an exit code. */
+int text_file(const char *file, struct aip_buf *ret_text);
 /* A number, or argp_error(). */
 double text_number(struct argp_state *state, const char *what, const char *argument);
 

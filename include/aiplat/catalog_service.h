@@ -1,5 +1,5 @@
 /*
- * Catalog service: keeps the current snapshot of configurations and templates. It loads when
+ * Catalog service: keeps the current snapshot of configurations, templates and graphs. It loads when
  * it is started, again whenever the store says that something changed or that the connection is
  * new, and compares revisions every few seconds besides; the new snapshot replaces the old one at
  * once, and whoever holds the old one keeps it until he is done. Loop thread only.
@@ -57,6 +57,24 @@ AIP_API void aip_catalog_service_put_template(aip_catalog_service *service,
                                               struct aip_template_put *put);
 AIP_API void aip_catalog_service_delete_template(aip_catalog_service *service,
                                                  struct aip_catalog_delete *del);
+/* AIP_ECONFLICT for creating a graph of a shipped one's name (replace it with AIP_PUT_UPSERT), and for
+ * deleting one that only ships. */
+AIP_API void aip_catalog_service_put_graph(aip_catalog_service *service,
+                                           struct aip_graph_put *put);
+AIP_API void aip_catalog_service_delete_graph(aip_catalog_service *service,
+                                              struct aip_catalog_delete *del);
+
+/* What must hold for a graph to be put, besides what a document checks of itself: whether its nodes can
+ * be made. Refuses with AIP_EINVAL and a message that begins with a JSON pointer into the document. Until
+ * this is called every document passes. */
+AIP_API void aip_catalog_service_check_graphs(aip_catalog_service *service,
+                                              int (*check)(void *self,
+                                                           const aip_graph_document *document,
+                                                           aip_error **err),
+                                              void *self);
+/* The check alone, nothing is stored. */
+AIP_API int aip_catalog_service_check_graph(const aip_catalog_service *service,
+                                            const aip_graph_document *document, aip_error **err);
 
 AIP_END_DECLS
 

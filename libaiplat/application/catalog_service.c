@@ -1,5 +1,5 @@
 /*
- * Keeps the current snapshot of configurations and templates (catalog_service.h). One load is in
+ * Keeps the current snapshot of configurations, templates and graphs (catalog_service.h). One load is in
  * flight at most; what changes meanwhile makes the next one. Called by the job service, the
  * processing service and the HTTP controllers; it never blocks them and never hands out a snapshot
  * that is half one revision and half another.
@@ -22,6 +22,8 @@ struct aip_catalog_service {
         struct aip_catalog_repository catalog;
         struct aip_job_repository jobs;
         int64_t reconcile_ms;
+        int (*check_graph)(void *self, const aip_graph_document *document, aip_error **err);
+        void *check_graph_self;
 
         aip_catalog *current;
 
@@ -277,10 +279,12 @@ struct change {
         struct aip_catalog_service *service;
         struct aip_op *callers;
         void (*take_result)(struct change *change);
+        void (*explain)(struct change *change, aip_error **err); /* what the store refused; or NULL */
         union {
                 struct aip_op op;
                 struct aip_config_put config;
                 struct aip_template_put prompt_template;
+                struct aip_graph_put graph;
                 struct aip_catalog_delete del;
         } sent;
 };
@@ -292,6 +296,8 @@ static void change_done(struct aip_op *op)
 
         s->n_changes--;
         if (op->err) {
+                if (c->explain)
+                        c->explain(c, &op->err);
                 aip_op_finish(s->loop, c->callers, AIP_TAKE(op->err));
         } else {
                 if (c->take_result)
@@ -382,4 +388,83 @@ void aip_catalog_service_delete_template(aip_catalog_service *s, struct aip_cata
                 return;
         c->sent.del.name = del->name;
         s->catalog.ops->delete_template(s->catalog.self, &c->sent.del);
+}
+
+/* ── graphs ──────────────────────────────────────────────────────────────────────────────────── */
+
+void aip_catalog_service_check_graphs(aip_catalog_service *s,
+                                      int (*check)(void *self, const aip_graph_document *document,
+                                                   aip_error **err),
+                                      void *self)
+{
+        s->check_graph = check;
+        s->check_graph_self = self;
+}
+
+int aip_catalog_service_check_graph(const aip_catalog_service *s,
+                                    const aip_graph_document *document, aip_error **err)
+{
+        return s->check_graph ? s->check_graph(s->check_graph_self, document, err) : 0;
+}
+
+/* Whether what the snapshot has under this name came with the library. */
+static int is_shipped(const struct aip_catalog_service *s, struct aip_str name)
+{
+        const struct aip_graph_entry *entry = s->current ? aip_catalog_graph(s->current, name)
+                                                         : NULL;
+
+        return entry && entry->id == 0;
+}
+
+static void take_graph(struct change *c)
+{
+        struct aip_graph_put *put = AIP_CONTAINER_OF(c->callers, struct aip_graph_put, op);
+
+        put->ret_entry = c->sent.graph.ret_entry;
+        put->ret_is_new = c->sent.graph.ret_is_new;
+}
+
+void aip_catalog_service_put_graph(aip_catalog_service *s, struct aip_graph_put *put)
+{
+        struct aip_str name = aip_graph_document_name(put->document);
+        aip_error *err = NULL;
+        struct change *c;
+
+        if (put->mode == AIP_PUT_CREATE && is_shipped(s, name))
+                aip_error_set(&err, AIP_ECONFLICT,
+                              "graph \"%.*s\" ships with the platform; it can be replaced",
+                              AIP_STR_ARG(name));
+        if (err || aip_catalog_service_check_graph(s, put->document, &err) < 0) {
+                aip_op_finish(s->loop, &put->op, err);
+                return;
+        }
+        if (!(c = change_new(s, &put->op)))
+                return;
+        c->take_result = take_graph;
+        c->sent.graph.document = put->document;
+        c->sent.graph.mode = put->mode;
+        s->catalog.ops->put_graph(s->catalog.self, &c->sent.graph);
+}
+
+static void explain_shipped(struct change *c, aip_error **err)
+{
+        struct aip_str name = c->sent.del.name;
+
+        if (aip_error_code(*err) != AIP_ENOTFOUND || !is_shipped(c->service, name))
+                return;
+        aip_error_free(AIP_TAKE(*err));
+        aip_error_set(err, AIP_ECONFLICT,
+                      "graph \"%.*s\" ships with the platform; it can be replaced, not deleted",
+                      AIP_STR_ARG(name));
+}
+
+void aip_catalog_service_delete_graph(aip_catalog_service *s, struct aip_catalog_delete *del)
+{
+        struct change *c = change_new(s, &del->op);
+
+        if (!c)
+                return;
+        c->explain = explain_shipped;
+        c->sent.del.name = del->name;
+        s->catalog.ops->delete_graph(s->catalog.self, &c->sent.del);
 }

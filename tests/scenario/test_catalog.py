@@ -84,6 +84,72 @@ def test_templates_can_be_made_changed_and_removed(jobs, model_server):
     assert jobs.post("/v1/jobs", {"prompt": "x", "template_name": "polite"}).status == 422
 
 
+GRAPH = {"description": "Says no.", "state": {"z": {}, "answer": {"type": "last_value"}},
+         "nodes": {"end": {"type": "fail", "message": "\"no\""}},
+         "edges": [{"from": "__start__", "to": "end"}, {"from": "end", "to": "__end__"}]}
+
+
+def test_graphs_can_be_made_changed_and_removed(jobs):
+    answer = jobs.post("/v1/graphs", {"name": "mine", "document": GRAPH})
+    assert answer.status == 201 and answer.headers["location"].endswith("/v1/graphs/mine")
+    made = answer.json()
+    assert made["document"] == GRAPH and list(made["document"]["state"]) == ["z", "answer"]
+    assert (made["version"], made["is_shipped"], made["description"]) == (1, False, "Says no.")
+    assert jobs.post("/v1/graphs", {"name": "mine", "document": GRAPH}).status == 409
+    made["document"]["description"] = "Says no, kindly."
+    changed = jobs.put("/v1/graphs/mine", made)
+    assert changed.status == 200 and changed.json()["version"] == 2
+    assert jobs.get("/v1/graphs/mine").json()["description"] == "Says no, kindly."
+    (listed,) = [g for g in jobs.get("/v1/graphs").json()["graphs"] if g["name"] == "mine"]
+    assert "document" not in listed and listed["version"] == 2
+    assert jobs.delete("/v1/graphs/mine").status == 204
+    assert jobs.get("/v1/graphs/mine").status == 404
+    assert jobs.delete("/v1/graphs/mine").status == 404
+
+
+def test_a_shipped_graph_can_be_replaced_and_comes_back(jobs):
+    shipped = jobs.get("/v1/graphs/assistant").json()
+    assert (shipped["version"], shipped["is_shipped"], shipped["created_at"]) == (0, True, None)
+    assert jobs.post("/v1/graphs", {"name": "assistant", "document": GRAPH}).status == 409
+    assert jobs.delete("/v1/graphs/assistant").status == 409
+    assert jobs.put("/v1/graphs/assistant", {"document": GRAPH}).status == 201
+    assert jobs.get("/v1/graphs/assistant").json()["document"] == GRAPH
+    assert jobs.delete("/v1/graphs/assistant").status == 204
+    assert jobs.get("/v1/graphs/assistant").json() == shipped
+
+
+def test_a_dry_run_stores_nothing(jobs):
+    assert jobs.put("/v1/graphs/dry?dry_run=true", {"document": GRAPH}).status == 204
+    assert jobs.get("/v1/graphs/dry").status == 404
+    wrong = jobs.put("/v1/graphs/dry?dry_run=true", {"document": {**GRAPH, "nodes": 7}})
+    assert wrong.status == 422 and wrong.json()["detail"].startswith("document/nodes")
+    assert jobs.put("/v1/graphs/dry?dry_run=perhaps", {"document": GRAPH}).status == 422
+    assert jobs.put("/v1/graphs/dry?dry_run=false", {"document": GRAPH}).status == 201
+
+
+def test_graphs_are_listed_in_pages(jobs):
+    for name in ("g1", "g2", "g3"):
+        assert jobs.put(f"/v1/graphs/{name}", {"document": GRAPH}).status == 201
+    names, cursor = [], ""
+    while cursor is not None:
+        page = jobs.get(f"/v1/graphs?limit=2{cursor and '&cursor=' + cursor}").json()
+        assert len(page["graphs"]) <= 2
+        names += [graph["name"] for graph in page["graphs"]]
+        cursor = page["next_cursor"]
+    assert names == sorted(names) and {"assistant", "g1", "g2", "g3"} <= set(names)
+
+
+@pytest.mark.parametrize("body, told", [
+    ({}, "document"), ({"document": []}, "document"), ({"document": "x"}, "document"),
+    ({"document": {}}, "document"), ({"document": {**GRAPH, "nodes": 7}}, "document/nodes: "),
+    ({"document": {**GRAPH, "name": "odd"}}, "document"),
+    ({"document": GRAPH, "name": "other"}, "name"), ({"document": GRAPH, "color": 1}, "there is no member 'color'")])
+def test_wrong_graphs_are_refused(running_dev, body, told):
+    answer = running_dev.api.put("/v1/graphs/fresh", body)
+    assert answer.status == 422 and answer.json()["detail"].startswith(told), answer
+    assert running_dev.api.get("/v1/graphs/fresh").status == 404
+
+
 def test_missing_variables_are_all_named(jobs):
     jobs.post("/v1/prompt-templates", {"name": "t", "content": "{{colour}} {{size}} {{age|9}}"})
     answer = jobs.post("/v1/jobs", {"prompt": "x", "template_name": "t"})

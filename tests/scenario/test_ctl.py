@@ -1,6 +1,7 @@
 """aiplatctl as an operator types it."""
 
 import json
+import pathlib
 import subprocess
 import time
 
@@ -92,6 +93,41 @@ def test_templates(site, model_server):
     assert site.ctl("template", "delete", "curt").returncode == 0
 
 
+GRAPH = {"description": "Says no.", "nodes": {"end": {"type": "fail", "message": "\"no\""}},
+         "edges": [{"from": "__start__", "to": "end"}, {"from": "end", "to": "__end__"}]}
+
+
+def test_graphs(site):
+    file = pathlib.Path(site.folder) / "graph.json"
+    file.write_text(json.dumps(GRAPH), encoding="utf-8")
+    assert site.ctl("graph", "check", str(file)).returncode == 0
+    assert site.ctl("graph", "check", "--offline", str(file)).returncode == 0
+    done = site.ctl("graph", "put", "mine", str(file))
+    assert done.returncode == 0 and done.stdout == "mine: version 1\n", done.stderr
+    got = site.ctl("graph", "get", "mine")
+    assert got.returncode == 0 and json.loads(got.stdout) == GRAPH
+    assert len(got.stdout.splitlines()) == 5
+    changed = {**GRAPH, "description": "Says no, kindly."}
+    done = site.ctl("graph", "put", "mine", "-", stdin=json.dumps(changed))
+    assert done.returncode == 0 and "version 2" in done.stdout, done.stderr
+    listed = site.ctl("graph", "ls")
+    assert "mine" in listed.stdout and "Says no, kindly." in listed.stdout
+    whole = json.loads(site.ctl("graph", "get", "mine", "--json").stdout)
+    assert whole["version"] == 2 and whole["document"] == changed
+    assert site.ctl("graph", "rm", "mine").returncode == 0
+    assert site.ctl("graph", "get", "mine").returncode == 66
+    assert site.ctl("graph", "rm", "mine").returncode == 66
+
+
+@pytest.mark.parametrize("text, told", [
+    ("{", "line 1"), ("[]", "document"), (json.dumps({**GRAPH, "nodes": 7}), "/nodes: ")])
+def test_wrong_graphs_are_refused(site, text, told):
+    for words in (["check", "-"], ["check", "--offline", "-"], ["put", "mine", "-"]):
+        done = site.ctl("graph", *words, stdin=text)
+        assert done.returncode == 64 and told in done.stderr, (words, done.stderr)
+    assert site.ctl("graph", "get", "mine").returncode == 66
+
+
 def test_health(site):
     assert site.ctl("health").returncode == 0
 
@@ -104,7 +140,7 @@ def test_health_of_a_site_without_a_database(served):
 
 @pytest.mark.parametrize("command", [
     [], ["submit"], ["status"], ["wait"], ["list"], ["cancel"], ["run"], ["dev"], ["migrate"],
-    ["config"], ["template"], ["health"], ["completion"]])
+    ["config"], ["template"], ["graph"], ["graph", "put"], ["health"], ["completion"]])
 def test_help(dev, command):
     done = dev.ctl(*command, "--help")
     assert done.returncode == 0 and not done.stderr

@@ -12,6 +12,8 @@ static struct aip_store_watcher *watcher;
 /* What the catalog was asked and has not answered. */
 static struct aip_catalog_load *load;
 static struct aip_config_put *put;
+static struct aip_graph_put *graph_put;
+static struct aip_catalog_delete *graph_delete;
 static struct aip_op *revision_op;
 static int64_t *ret_revision;
 static int n_loads, n_revisions;
@@ -28,6 +30,18 @@ static void take_put(void *self, struct aip_config_put *asked)
 {
         (void)self;
         put = asked;
+}
+
+static void take_graph_put(void *self, struct aip_graph_put *asked)
+{
+        (void)self;
+        graph_put = asked;
+}
+
+static void take_graph_delete(void *self, struct aip_catalog_delete *asked)
+{
+        (void)self;
+        graph_delete = asked;
 }
 
 static void take_revision(void *self, struct aip_op *op, int64_t *ret)
@@ -62,7 +76,8 @@ static void answer_load(int64_t revision)
         struct aip_catalog_load *asked = AIP_TAKE(load);
 
         cr_assert_not_null(asked, "nothing was loaded");
-        cr_assert_eq(aip_catalog_new(revision, NULL, 0, NULL, 0, &asked->ret_catalog, NULL), 0);
+        cr_assert_eq(aip_catalog_new(revision, NULL, 0, NULL, 0, NULL, 0, &asked->ret_catalog, NULL),
+                     0);
         aip_op_finish(loop.port, &asked->op, NULL);
         let_pass(0);
 }
@@ -90,7 +105,9 @@ static void open_service(void)
                                                                   .name = "test",
                                                                   .load = take_load,
                                                                   .revision = take_revision,
-                                                                  .put_config = take_put};
+                                                                  .put_config = take_put,
+                                                                  .put_graph = take_graph_put,
+                                                                  .delete_graph = take_graph_delete};
         static const struct aip_job_repository_ops jobs = {
                 .self_size = sizeof(jobs), .name = "test", .watch = watch, .unwatch = unwatch};
         struct aip_catalog_service_options o = {.self_size = sizeof(o)};
@@ -311,6 +328,154 @@ Test(catalog_service, a_refused_change_reloads_nothing)
         cr_expect_eq(aip_error_code(p.put.op.err), AIP_ECONFLICT);
         aip_error_free(p.put.op.err);
         cr_expect_eq(n_loads, 1);
+}
+
+/* ── graphs ──────────────────────────────────────────────────────────────────────────────────── */
+
+static aip_graph_document *graph(const char *name)
+{
+        aip_graph_document *made = NULL;
+
+        cr_assert_eq(aip_graph_document_parse(
+                             aip_str_of(name),
+                             AIP_STR("{\"nodes\":{\"n\":{\"type\":\"fail\"}},\"edges\":["
+                                     "{\"from\":\"__start__\",\"to\":\"n\"},"
+                                     "{\"from\":\"n\",\"to\":\"__end__\"}]}"),
+                             &made, NULL),
+                     0);
+        return made;
+}
+
+struct graph_put_op {
+        struct aip_graph_put put;
+        int n_done;
+};
+
+static void graph_put_done(struct aip_op *op)
+{
+        AIP_CONTAINER_OF(op, struct graph_put_op, put.op)->n_done++;
+}
+
+static void expect_graph_refused(struct graph_put_op *p, int code, const char *message)
+{
+        cr_expect_null(graph_put, "the store was asked");
+        cr_expect_eq(p->n_done, 0, "never within the call");
+        let_pass(0);
+        cr_expect_eq(p->n_done, 1);
+        cr_expect_eq(aip_error_code(p->put.op.err), code);
+        cr_expect_not_null(strstr(aip_error_message(p->put.op.err), message), "%s",
+                           aip_error_message(p->put.op.err));
+        aip_error_free(p->put.op.err);
+        cr_expect_eq(n_loads, 1);
+}
+
+static int check_refuses(void *self, const aip_graph_document *document, aip_error **err)
+{
+        return aip_error_set(err, AIP_EINVAL, "/nodes/%s: %.*s is wrong", (const char *)self,
+                             AIP_STR_ARG(aip_graph_document_name(document)));
+}
+
+static int check_accepts(void *self, const aip_graph_document *document, aip_error **err)
+{
+        (void)document;
+        (void)err;
+        ++*(int *)self;
+        return 0;
+}
+
+Test(catalog_service, a_graph_that_the_check_refuses_is_not_stored)
+{
+        aip_graph_document *document = graph("mine");
+        struct graph_put_op p = {
+                .put = {.op.done = graph_put_done, .document = document, .mode = AIP_PUT_UPSERT}};
+
+        start_with(1);
+        aip_catalog_service_check_graphs(service, check_refuses, (void *)(uintptr_t) "n");
+        aip_catalog_service_put_graph(service, &p.put);
+        expect_graph_refused(&p, AIP_EINVAL, "/nodes/n: mine is wrong");
+        aip_graph_document_unref(document);
+}
+
+Test(catalog_service, a_checked_graph_is_live_when_its_put_is_done)
+{
+        aip_graph_document *document = graph("mine");
+        struct graph_put_op p = {
+                .put = {.op.done = graph_put_done, .document = document, .mode = AIP_PUT_CREATE}};
+        int n_checked = 0;
+
+        start_with(1);
+        aip_catalog_service_check_graphs(service, check_accepts, &n_checked);
+        aip_catalog_service_put_graph(service, &p.put);
+        cr_expect_eq(n_checked, 1);
+        cr_assert_not_null(graph_put);
+        cr_expect_eq(graph_put->document, document);
+        cr_expect_eq(graph_put->mode, AIP_PUT_CREATE);
+        graph_put->ret_entry = (struct aip_graph_entry){document, 7, 2, 3, 4};
+        graph_put->ret_is_new = 1;
+        aip_op_finish(loop.port, &AIP_TAKE(graph_put)->op, NULL);
+        let_pass(0);
+        cr_expect_eq(p.n_done, 0);
+        answer_load(2);
+        cr_expect_eq(p.n_done, 1);
+        cr_expect_eq(p.put.ret_entry.version, 2);
+        cr_expect_eq(p.put.ret_is_new, 1);
+        aip_graph_document_unref(document);
+}
+
+Test(catalog_service, a_shipped_graph_is_replaced_and_not_created)
+{
+        aip_graph_document *document = graph("assistant");
+        struct graph_put_op p = {
+                .put = {.op.done = graph_put_done, .document = document, .mode = AIP_PUT_CREATE}};
+
+        start_with(1);
+        aip_catalog_service_put_graph(service, &p.put);
+        expect_graph_refused(&p, AIP_ECONFLICT, "ships with the platform");
+        p = (struct graph_put_op){.put = {.op.done = graph_put_done,
+                                          .document = document,
+                                          .mode = AIP_PUT_UPSERT}};
+        aip_catalog_service_put_graph(service, &p.put);
+        cr_assert_not_null(graph_put);
+        aip_op_finish(loop.port, &AIP_TAKE(graph_put)->op, NULL);
+        let_pass(0);
+        answer_load(2);
+        cr_expect_eq(p.n_done, 1);
+        aip_graph_document_unref(document);
+}
+
+struct delete_op {
+        struct aip_catalog_delete del;
+        int n_done;
+};
+
+static void delete_done(struct aip_op *op)
+{
+        AIP_CONTAINER_OF(op, struct delete_op, del.op)->n_done++;
+}
+
+/* What the service makes of a store that has no such row. */
+static int delete_of(const char *name)
+{
+        struct delete_op d = {.del = {.op.done = delete_done, .name = aip_str_of(name)}};
+        aip_error *err = NULL;
+        int code;
+
+        aip_catalog_service_delete_graph(service, &d.del);
+        cr_assert_not_null(graph_delete);
+        aip_error_set(&err, AIP_ENOTFOUND, "none");
+        aip_op_finish(loop.port, &AIP_TAKE(graph_delete)->op, err);
+        let_pass(0);
+        cr_assert_eq(d.n_done, 1);
+        code = aip_error_code(d.del.op.err);
+        aip_error_free(d.del.op.err);
+        return code;
+}
+
+Test(catalog_service, a_shipped_graph_cannot_be_deleted)
+{
+        start_with(1);
+        cr_expect_eq(delete_of("assistant"), AIP_ECONFLICT);
+        cr_expect_eq(delete_of("nobody"), AIP_ENOTFOUND);
 }
 
 /* ── closing ─────────────────────────────────────────────────────────────────────────────────── */

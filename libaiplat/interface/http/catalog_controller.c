@@ -1,6 +1,6 @@
 /*
- * /v1/llm-configs and /v1/prompt-templates. The two are alike but for their schema: what differs is
- * in `struct kind`. Reads come from the current snapshot; changes go to the store through the catalog
+ * /v1/llm-configs, /v1/prompt-templates and /v1/graphs. They are alike but for their schema: what
+ * differs is in `struct kind`. Reads come from the current snapshot; changes go to the store through the catalog
  * service and are answered when the new snapshot is live here.
  */
 #include <stdio.h>
@@ -12,6 +12,7 @@
 
 #define LIST_DEFAULT   100
 #define LIST_MAX       1000
+#define PAGE_BYTES     ((size_t)16 << 20) /* a page that has as much ends with its entry */
 #define PAGE_MAX_BYTES ((size_t)64 << 20)
 #define CHANGE_WAIT_MS 5000
 
@@ -23,6 +24,7 @@ struct kind {
         const void *(*at)(const aip_catalog *catalog, size_t index, struct aip_str *ret_name);
         const void *(*find)(const aip_catalog *catalog, struct aip_str name);
         int (*print)(const void *entry, struct aip_buf *out);
+        int (*print_in_list)(const void *entry, struct aip_buf *out);
 };
 
 static const void *config_at(const aip_catalog *catalog, size_t index, struct aip_str *ret_name)
@@ -65,10 +67,39 @@ static int template_print_any(const void *entry, struct aip_buf *out)
         return template_print(entry, out);
 }
 
-static const struct kind configs = {"configuration", "/v1/llm-configs", "llm_configs",
-                                    config_at,       config_find,       config_print_any};
-static const struct kind templates = {"template",  "/v1/prompt-templates", "prompt_templates",
-                                      template_at, template_find,          template_print_any};
+static const void *graph_at(const aip_catalog *catalog, size_t index, struct aip_str *ret_name)
+{
+        const struct aip_graph_entry *all;
+
+        if (index >= aip_catalog_graphs(catalog, &all))
+                return NULL;
+        *ret_name = aip_graph_document_name(all[index].document);
+        return &all[index];
+}
+
+static const void *graph_find(const aip_catalog *catalog, struct aip_str name)
+{
+        return aip_catalog_graph(catalog, name);
+}
+
+static int graph_print_any(const void *entry, struct aip_buf *out)
+{
+        return graph_print(entry, out);
+}
+
+static int graph_print_any_head(const void *entry, struct aip_buf *out)
+{
+        return graph_print_head(entry, out);
+}
+
+static const struct kind configs = {
+        "configuration", "/v1/llm-configs", "llm_configs",   config_at,
+        config_find,     config_print_any,  config_print_any};
+static const struct kind templates = {
+        "template",    "/v1/prompt-templates", "prompt_templates", template_at,
+        template_find, template_print_any,     template_print_any};
+static const struct kind graphs = {"graph",    "/v1/graphs",    "graphs",            graph_at,
+                                   graph_find, graph_print_any, graph_print_any_head};
 
 /* ── reads ───────────────────────────────────────────────────────────────────────────────────── */
 
@@ -136,11 +167,11 @@ static int print_page(const struct kind *kind, const aip_catalog *catalog, struc
         for (size_t i = 0; r >= 0 && (entry = kind->at(catalog, i, &name)) != NULL; i++) {
                 if (after.n > 0 && name_compare(name, after) <= 0)
                         continue;
-                if (n == limit)
+                if (n == limit || out->n >= PAGE_BYTES)
                         break;
                 if (n++ > 0 && (r = aip_buf_append_char(out, ',')) < 0)
                         return r;
-                r = kind->print(entry, out);
+                r = kind->print_in_list(entry, out);
                 last = name;
         }
         if (r < 0)
@@ -184,10 +215,12 @@ struct change_work {
                 struct aip_op op;
                 struct aip_config_put config;
                 struct aip_template_put prompt_template;
+                struct aip_graph_put graph;
                 struct aip_catalog_delete del;
         } u;
         aip_llm_config *config;
         aip_prompt_template *prompt_template;
+        aip_graph_document *document;
 };
 
 static void change_free(void *work)
@@ -196,6 +229,7 @@ static void change_free(void *work)
 
         aip_llm_config_unref(w->config);
         aip_prompt_template_unref(w->prompt_template);
+        aip_graph_document_unref(w->document);
 }
 
 static struct change_work *change_new(struct http_request *request, const struct kind *kind,
@@ -256,6 +290,19 @@ static void template_stored(struct aip_op *op)
         answer_put(w, stored, aip_prompt_template_fields(stored)->name,
                    w->u.prompt_template.ret_is_new);
         aip_prompt_template_unref(stored);
+}
+
+static void graph_stored(struct aip_op *op)
+{
+        struct change_work *w = AIP_CONTAINER_OF(op, struct change_work, u.op);
+        const struct aip_graph_entry *stored = &w->u.graph.ret_entry;
+
+        if (op->err) {
+                http_answer_error(w->request, graph_error_in_body(AIP_TAKE(op->err)));
+                return;
+        }
+        answer_put(w, stored, aip_graph_document_name(stored->document), w->u.graph.ret_is_new);
+        aip_graph_document_unref((aip_graph_document *)stored->document);
 }
 
 static void deleted(struct aip_op *op)
@@ -321,6 +368,53 @@ static void put_template(struct http_request *request, enum aip_put_mode mode)
         aip_catalog_service_put_template(http_options(request)->catalog, &w->u.prompt_template);
 }
 
+static int read_dry_run(const struct http_request *request, int *ret_is_dry, aip_error **err)
+{
+        struct aip_str text = http_query(request, "dry_run");
+
+        *ret_is_dry = aip_str_eq(text, AIP_STR("true"));
+        if (!text.p || *ret_is_dry || aip_str_eq(text, AIP_STR("false")))
+                return 0;
+        return aip_error_set(err, AIP_EINVAL, "dry_run: must be true or false");
+}
+
+/* Whether it could be put. */
+static void check_graph(struct http_request *request, const aip_graph_document *document)
+{
+        aip_error *err = NULL;
+
+        if (aip_catalog_service_check_graph(http_options(request)->catalog, document, &err) < 0)
+                http_answer_error(request, graph_error_in_body(err));
+        else
+                http_answer_empty(request, 204);
+}
+
+static void put_graph(struct http_request *request, enum aip_put_mode mode)
+{
+        _cleanup_(aip_value_unref_p) aip_value *body = http_body_object(request);
+        struct change_work *w = body ? change_new(request, &graphs, graph_stored) : NULL;
+        aip_error *err = NULL;
+        int is_dry = 0;
+
+        if (!w)
+                return;
+        if (mode == AIP_PUT_UPSERT && read_dry_run(request, &is_dry, &err) < 0) {
+                http_answer_error(request, err);
+                return;
+        }
+        if (graph_read(body, request->segment, &w->document, &err) < 0) {
+                http_answer_error(request, err);
+                return;
+        }
+        if (is_dry) {
+                check_graph(request, w->document);
+                return;
+        }
+        w->u.graph.document = w->document;
+        w->u.graph.mode = mode;
+        aip_catalog_service_put_graph(http_options(request)->catalog, &w->u.graph);
+}
+
 void http_list_configs(struct http_request *request)
 {
         list(request, &configs);
@@ -375,4 +469,32 @@ void http_delete_template(struct http_request *request)
 
         if (w)
                 aip_catalog_service_delete_template(http_options(request)->catalog, &w->u.del);
+}
+
+void http_list_graphs(struct http_request *request)
+{
+        list(request, &graphs);
+}
+
+void http_get_graph(struct http_request *request)
+{
+        get(request, &graphs);
+}
+
+void http_create_graph(struct http_request *request)
+{
+        put_graph(request, AIP_PUT_CREATE);
+}
+
+void http_put_graph(struct http_request *request)
+{
+        put_graph(request, AIP_PUT_UPSERT);
+}
+
+void http_delete_graph(struct http_request *request)
+{
+        struct change_work *w = delete_new(request, &graphs);
+
+        if (w)
+                aip_catalog_service_delete_graph(http_options(request)->catalog, &w->u.del);
 }

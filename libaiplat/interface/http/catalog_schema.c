@@ -1,5 +1,5 @@
 /*
- * Configurations and templates as JSON (catalog_schema.h). Called by the catalog controller. Types
+ * Configurations, templates and graphs as JSON (catalog_schema.h). Called by the catalog controller. Types
  * are checked here, ranges and syntax by the domain.
  */
 #include "catalog_schema.h"
@@ -85,6 +85,44 @@ int template_print(const aip_prompt_template *prompt_template, struct aip_buf *o
         return put_times(out, f->created_at_us, f->updated_at_us);
 }
 
+static int put_graph_head(const struct aip_graph_entry *entry, struct aip_buf *out)
+{
+        const aip_value *value = aip_graph_document_value(entry->document);
+        int r;
+
+        if ((r = put_string(out, "{\"name\":", aip_graph_document_name(entry->document))) < 0 ||
+            (r = put_string(out, ",\"description\":",
+                            aip_value_as_string(aip_value_get_cstr(value, "description")))) < 0)
+                return r;
+        return aip_buf_printf(out, ",\"version\":%lld,\"is_shipped\":%s",
+                              (long long)entry->version, entry->id ? "false" : "true");
+}
+
+static int put_graph_times(const struct aip_graph_entry *entry, struct aip_buf *out)
+{
+        if (entry->id == 0)
+                return aip_buf_append_cstr(out, ",\"created_at\":null,\"updated_at\":null}");
+        return put_times(out, entry->created_at_us, entry->updated_at_us);
+}
+
+int graph_print_head(const struct aip_graph_entry *entry, struct aip_buf *out)
+{
+        int r = put_graph_head(entry, out);
+
+        return r < 0 ? r : put_graph_times(entry, out);
+}
+
+int graph_print(const struct aip_graph_entry *entry, struct aip_buf *out)
+{
+        int r;
+
+        if ((r = put_graph_head(entry, out)) < 0 ||
+            (r = aip_buf_append_cstr(out, ",\"document\":")) < 0 ||
+            (r = aip_value_print(aip_graph_document_value(entry->document), out, NULL)) < 0)
+                return r;
+        return put_graph_times(entry, out);
+}
+
 /* The name of the path, or of the body; when both are there they must be the same. */
 static void take_name(struct fields *f, struct aip_str path_name, struct aip_str *ret_name)
 {
@@ -145,4 +183,48 @@ int template_read(const aip_value *body, struct aip_str name, aip_prompt_templat
         if ((r = fields_end(&f, err)) < 0)
                 return r;
         return aip_prompt_template_new(&t, ret_template, err);
+}
+
+aip_error *graph_error_in_body(aip_error *err)
+{
+        const char *message = aip_error_message(err);
+        aip_error *told = NULL;
+
+        if (aip_error_code(err) != AIP_EINVAL || message[0] != '/')
+                return err;
+        aip_error_set(&told, AIP_EINVAL, "document%s", message);
+        aip_error_free(err);
+        return told;
+}
+
+int graph_read(const aip_value *body, struct aip_str name, aip_graph_document **ret_document,
+               aip_error **err)
+{
+        struct fields f = {.object = body};
+        const aip_value *document = aip_value_get_cstr(body, "document");
+        aip_error *error = NULL, *told = NULL;
+        int r;
+
+        take_name(&f, name, &name);
+        /* So that what GET answered can be sent back changed. */
+        fields_ignore(&f, "document");
+        fields_ignore(&f, "description");
+        fields_ignore(&f, "version");
+        fields_ignore(&f, "is_shipped");
+        fields_ignore(&f, "created_at");
+        fields_ignore(&f, "updated_at");
+        if ((r = fields_end(&f, err)) < 0)
+                return r;
+        if ((r = aip_name_check("name", name, err)) < 0)
+                return r;
+        if (aip_value_type(document) != AIP_VALUE_OBJECT)
+                return aip_error_set(err, AIP_EINVAL, "document: must be an object, not %s",
+                                     aip_value_type_name(aip_value_type(document)));
+        r = aip_graph_document_new(name, document, ret_document, &error);
+        if (r == AIP_ELIMIT) { /* of the document: nobody is overloaded */
+                aip_error_set(&told, AIP_EINVAL, "%s", aip_error_message(error));
+                aip_error_free(error);
+                error = told;
+        }
+        return r < 0 ? aip_error_propagate(err, graph_error_in_body(error)) : 0;
 }

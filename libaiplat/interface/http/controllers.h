@@ -27,6 +27,12 @@ void http_get_template(struct http_request *request);
 void http_put_template(struct http_request *request);
 void http_delete_template(struct http_request *request);
 
+void http_list_graphs(struct http_request *request);
+void http_create_graph(struct http_request *request);
+void http_get_graph(struct http_request *request);
+void http_put_graph(struct http_request *request);
+void http_delete_graph(struct http_request *request);
+
 /* health_controller.c */
 void http_health(struct http_request *request);
 void http_ready(struct http_request *request);
