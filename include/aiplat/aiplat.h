@@ -11,6 +11,7 @@
 #include <aiplat/job.h>
 #include <aiplat/job_feed.h>
 #include <aiplat/job_service.h>
+#include <aiplat/json_schema.h>
 #include <aiplat/llm_config.h>
 #include <aiplat/log.h>
 #include <aiplat/prompt_template.h>

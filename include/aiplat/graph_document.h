@@ -81,6 +81,12 @@ AIP_API int aip_graph_document_input(const aip_graph_document *document, struct 
 AIP_API int aip_graph_document_result(const aip_graph_document *document, const aip_value *state,
                                       struct aip_buf *out, aip_error **err);
 
+/* A picture of the nodes and edges, as text for Mermaid or Graphviz; where a node itself goes (a Command)
+ * is not drawn. On failure (out of memory, `out` is full) `out` is as it was. */
+enum aip_draw_format { AIP_DRAW_MERMAID = 0, AIP_DRAW_GRAPHVIZ };
+AIP_API int aip_graph_document_draw(const aip_graph_document *document, enum aip_draw_format format,
+                                    struct aip_buf *out, aip_error **err);
+
 /*
  * Node types: what "type" may say.
  */

@@ -125,6 +125,18 @@ Test(graph_document, input_and_prompt)
                      "{'a': [1, 2]}", "{'prompt': 'the prompt', 'a': [1, 2]}");
 }
 
+Test(graph_document, input_schema)
+{
+        static const char document[] =
+                "{'state': {'a': {}}, 'nodes': {'x': {'type': 'set'}},"
+                "'edges': [{'from': '__start__', 'to': 'x'}, {'from': 'x', 'to': '__end__'}],"
+                "'input_schema': {'required': ['a'], 'properties': {'a': {'type': 'string'}}}}";
+        expect_state(document, "{'a': 'b'}", "{'a': 'b'}");
+        expect_run_error(document, "{}", AIP_EINVAL, "/input/a: is missing");
+        expect_run_error(document, "{'a': 1}", AIP_EINVAL, "/input/a: must be of type string");
+        expect_run_error(document, "[1]", AIP_EINVAL, "/input: must be an object, not a list");
+}
+
 #define ONE_NODE(members)                                                                          \
         "{'state': {'a': {}, 'answer': {}}, 'nodes': {'x': {'type': 'set'}},"                      \
         "'edges': [{'from': '__start__', 'to': 'x'}, {'from': 'x', 'to': '__end__'}]" members "}"
@@ -152,6 +164,72 @@ Test(graph_document, result)
         expect_result(ONE_NODE(", 'result': '[.a, .b]'"), "{\"a\":1}", "[1,null]");
 }
 
+/* Pictures. */
+
+static void expect_picture(const char *text, enum aip_draw_format format, const char *expected)
+{
+        aip_graph_document *document = NULL;
+        aip_error *err = NULL;
+        struct aip_buf out = AIP_BUF_INIT(10000), small = AIP_BUF_INIT(20);
+        cr_assert_eq(document_of(text, &document, &err), 0, "%s", aip_error_message(err));
+        cr_assert_eq(aip_graph_document_draw(document, format, &out, &err), 0);
+        cr_assert_str_eq(out.p, expected);
+        cr_assert_eq(aip_graph_document_draw(document, format, &small, &err), AIP_ELIMIT);
+        assert_error(err, AIP_ELIMIT, "the picture of the graph 'test' is too large", text);
+        cr_assert_eq(small.n, 0u);
+        aip_buf_deinit(&small);
+        aip_buf_deinit(&out);
+        aip_graph_document_unref(document);
+}
+
+#define DRAWN                                                                                      \
+        "{'state': {'n': {}}, 'nodes': {'a <b>': {'type': 'set'}, 'c': {'type': 'set'},"           \
+        "'d\\\\': {'type': 'set'}},"                                                               \
+        "'edges': [{'from': '__start__', 'to': ['a <b>', 'c']},"                                   \
+        "{'from': 'a <b>', 'when': [{'if': '.n == \\'x\\'', 'to': 'c'}], 'else': 'd\\\\'},"        \
+        "{'from': 'c', 'send': {'items': '.n', 'to': 'd\\\\'}},"                                   \
+        "{'from': ['a <b>', 'c'], 'to': '__end__'}]}"
+
+Test(graph_document, drawn_for_mermaid)
+{
+        expect_picture(DRAWN, AIP_DRAW_MERMAID,
+                       "flowchart TD\n"
+                       "    start([\"__start__\"])\n"
+                       "    stop([\"__end__\"])\n"
+                       "    n0[\"a #60;b#62;<br/>set\"]\n"
+                       "    n1[\"c<br/>set\"]\n"
+                       "    n2[\"d#92;<br/>set\"]\n"
+                       "    start --> n0\n"
+                       "    start --> n1\n"
+                       "    n0 -. \".n == #34;x#34;\" .-> n1\n"
+                       "    n0 -. \"else\" .-> n2\n"
+                       "    n1 -. \"each of .n\" .-> n2\n"
+                       "    n1 -. \"else\" .-> stop\n"
+                       "    n0 --> stop\n"
+                       "    n1 --> stop\n");
+}
+
+Test(graph_document, drawn_for_graphviz)
+{
+        expect_picture(DRAWN, AIP_DRAW_GRAPHVIZ,
+                       "digraph \"test\" {\n"
+                       "  node [shape=box, style=rounded];\n"
+                       "  start [label=\"__start__\", shape=oval];\n"
+                       "  stop [label=\"__end__\", shape=oval];\n"
+                       "  n0 [label=\"a <b>\\nset\"];\n"
+                       "  n1 [label=\"c\\nset\"];\n"
+                       "  n2 [label=\"d\\\\\\nset\"];\n"
+                       "  start -> n0;\n"
+                       "  start -> n1;\n"
+                       "  n0 -> n1 [style=dashed, label=\".n == \\\"x\\\"\"];\n"
+                       "  n0 -> n2 [style=dashed, label=\"else\"];\n"
+                       "  n1 -> n2 [style=dashed, label=\"each of .n\"];\n"
+                       "  n1 -> stop [style=dashed, label=\"else\"];\n"
+                       "  n0 -> stop;\n"
+                       "  n1 -> stop;\n"
+                       "}\n");
+}
+
 struct refusal {
         const char *document, *message;
         int code; /* 0: AIP_EINVAL */
@@ -171,6 +249,9 @@ static const struct refusal refusals[] = {
         {ONE_NODE(", 'interrupt_before': 'x'"), "/interrupt_before: must be \"*\" or a list", 0},
         {ONE_NODE(", 'interrupt_after': ['x', 'y']"), "/interrupt_after/1: there is no node \"y\"",
          0},
+        {ONE_NODE(", 'input_schema': {'type': 'any'}"), "/input_schema/type: must be one of", 0},
+        {ONE_NODE(", 'input_schema': {'properties': {'a': {'pattern': 'x'}}}"),
+         "/input_schema/properties/a/pattern: this keyword is not checked", 0},
         {ONE_NODE(", 'tools': {'t': 1}"), "/tools/t: must be an object", 0},
         {"{'state': [], 'nodes': {'x': {'type': 'set'}}, 'edges': []}",
          "/state: must be an object, not a list", 0},

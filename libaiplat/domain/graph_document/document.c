@@ -24,6 +24,7 @@ static void document_free(aip_graph_document *d)
         aip_free(d->interrupt_before.names);
         aip_free(d->interrupt_after.names);
         aip_expression_unref(d->result);
+        aip_json_schema_unref(d->input_schema);
         aip_value_unref(d->value);
         aip_free(d->name);
         aip_free(d);

@@ -6,7 +6,8 @@
 #ifndef AIPLAT_DOMAIN_GRAPH_DOCUMENT_IMPL_H
 #define AIPLAT_DOMAIN_GRAPH_DOCUMENT_IMPL_H
 
-#include "graph_document/place.h"
+#include "json_schema/schema_impl.h"
+#include "text/place.h"
 #include <aiplat/graph_document.h>
 #include <stdatomic.h>
 
@@ -68,7 +69,8 @@ struct aip_graph_document {
         uint32_t n_channels, n_nodes, n_edges;
         int32_t step_limit;
         struct aip_doc_names interrupt_before, interrupt_after;
-        aip_expression *result; /* or NULL */
+        aip_expression *result;        /* or NULL */
+        aip_json_schema *input_schema; /* or NULL */
 };
 
 /* The whole document, as a place. */

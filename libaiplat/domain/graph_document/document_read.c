@@ -304,6 +304,13 @@ static int check_tools(const aip_value *tools, aip_error **err)
         return r;
 }
 
+static int read_input_schema(aip_graph_document *d, aip_error **err)
+{
+        const aip_value *schema = aip_value_get_cstr(d->value, "input_schema");
+        struct aip_place here = aip_place_member(&aip_doc_root, "input_schema");
+        return schema ? aip_schema_new_at(&here, schema, &d->input_schema, err) : 0;
+}
+
 static int read_others(aip_graph_document *d, aip_error **err)
 {
         struct aip_str text;
@@ -321,6 +328,8 @@ static int read_others(aip_graph_document *d, aip_error **err)
                 r = read_interrupts(d, "interrupt_after", &d->interrupt_after, err);
         if (r == 0)
                 r = check_tools(aip_value_get_cstr(d->value, "tools"), err);
+        if (r == 0)
+                r = read_input_schema(d, err);
         if (r == 0 && aip_value_get_cstr(d->value, "result"))
                 r = aip_doc_expression(&aip_doc_root, d->value, "result", NULL, 0, &d->result, err);
         return r;

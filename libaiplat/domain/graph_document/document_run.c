@@ -189,6 +189,16 @@ static int take_input(const aip_graph_document *document, const aip_value *input
         return r;
 }
 
+/* No input is an empty one. */
+static int check_input(const aip_graph_document *document, const struct aip_place *at,
+                       const aip_value *input, aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *none = aip_value_object();
+        if (!none)
+                return aip_error_set_nomem(err);
+        return aip_schema_check_at(document->input_schema, at, input ? input : none, err);
+}
+
 int aip_graph_document_input(const aip_graph_document *document, struct aip_str prompt,
                              const aip_value *input, aip_value **ret_channels, aip_error **err)
 {
@@ -197,6 +207,8 @@ int aip_graph_document_input(const aip_graph_document *document, struct aip_str 
         int r = channels ? 0 : aip_error_set_nomem(err);
         if (r == 0 && input)
                 r = aip_place_type(&top, input, AIP_VALUE_OBJECT, err);
+        if (r == 0 && document->input_schema)
+                r = check_input(document, &top, input, err);
         if (r == 0 && prompt.n > 0 &&
             aip_graph_document_channel(document, AIP_STR("prompt")) !=
                     AIP_GRAPH_DOCUMENT_NO_CHANNEL)

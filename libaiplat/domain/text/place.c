@@ -2,7 +2,7 @@
  * Places in documents (place.h): JSON pointers, errors that begin with one, and readers of members that
  * make such errors.
  */
-#include "graph_document/place.h"
+#include "text/place.h"
 #include "macros.h"
 #include "text/text.h"
 #include <stdio.h>
@@ -26,11 +26,11 @@ static int append_key(struct aip_buf *out, struct aip_str key)
 
 int aip_place_print(const struct aip_place *place, struct aip_buf *out)
 {
-        const struct aip_place *path[64]; /* values are not nested deeper */
+        const struct aip_place *path[96]; /* values are nested at most 64 deep */
         size_t n = 0;
-        int r = 0;
         for (; place->up && n < AIP_ARRAY_SIZE(path); place = place->up)
                 path[n++] = place;
+        int r = place->key.p ? aip_buf_append(out, place->key) : 0;
         while (r == 0 && n > 0) {
                 const struct aip_place *at = path[--n];
                 r = aip_buf_append_char(out, '/');
@@ -44,7 +44,8 @@ int aip_place_print(const struct aip_place *place, struct aip_buf *out)
 /* A pointer that is too long is cut: the message still says what is wrong. */
 static int print_for_message(const struct aip_place *place, struct aip_buf *out)
 {
-        int r = place->up ? aip_place_print(place, out) : aip_buf_append_cstr(out, "document");
+        int is_named = place->up || place->key.p;
+        int r = is_named ? aip_place_print(place, out) : aip_buf_append_cstr(out, "document");
         return r == AIP_ELIMIT ? 0 : r;
 }
 

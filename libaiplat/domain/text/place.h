@@ -1,6 +1,6 @@
 /*
  * Where in a document something stands, and errors that say so. Places are links on the stack of whoever
- * reads the document: they cost nothing until an error is made of one. Called by all files of
+ * reads the document: they cost nothing until an error is made of one. Called by
  * domain/graph_document and domain/json_schema.
  */
 #ifndef AIPLAT_DOMAIN_PLACE_H
@@ -11,7 +11,8 @@
 
 struct aip_place {
         const struct aip_place *up; /* NULL: the whole document */
-        struct aip_str key;         /* of a member; {NULL, 0}: an element */
+        struct aip_str key;         /* of a member; {NULL, 0}: an element; of the whole: what it is called
+                                     * in front of the pointer, or nothing */
         size_t index;
 };
 
