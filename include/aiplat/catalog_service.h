@@ -66,7 +66,7 @@ AIP_API void aip_catalog_service_delete_graph(aip_catalog_service *service,
 
 /* What must hold for a graph to be put, besides what a document checks of itself: whether its nodes can
  * be made. Refuses with AIP_EINVAL and a message that begins with a JSON pointer into the document. Until
- * this is called every document passes. */
+ * this is called: the node types that the processing service has. NULL: every document passes. */
 AIP_API void aip_catalog_service_check_graphs(aip_catalog_service *service,
                                               int (*check)(void *self,
                                                            const aip_graph_document *document,

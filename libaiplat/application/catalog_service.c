@@ -6,6 +6,7 @@
  */
 #include <aiplat/catalog_service.h>
 
+#include "agent/graph_factory.h"
 #include "list.h"
 #include "macros.h"
 #include "mem.h"
@@ -197,6 +198,7 @@ int aip_catalog_service_new(const struct aip_catalog_service_options *options,
         s->catalog = options->catalog;
         s->jobs = options->jobs;
         s->reconcile_ms = options->reconcile_ms > 0 ? options->reconcile_ms : RECONCILE_MS;
+        s->check_graph = aip_graph_factory_check;
         s->timer.fire = reconcile;
         aip_list_init(&s->waiters);
         s->watcher.on_catalog_changed = catalog_changed;

@@ -78,6 +78,7 @@ void aip_run_ports_deinit(struct aip_run_ports *ports)
                 log_second_over(&ports->log_timer);
         }
         aip_graph_unref(ports->assistant);
+        aip_graph_factory_deinit(&ports->factory);
         aip_hash_map_deinit(&ports->runs);
 }
 
@@ -216,22 +217,50 @@ static void record(struct aip_job_run *run)
 
 /* ── conclude: move the job by the domain's rules ────────────────────────────────────────────── */
 
+/* A member of the state, or, where the graph keeps none, what the run itself has counted. */
+static const aip_value *told(const aip_value *state, const char *member, const aip_value *else_)
+{
+        const aip_value *value = aip_value_get_cstr(state, member);
+
+        return aip_value_type(value) == AIP_VALUE_NULL ? else_ : value;
+}
+
+static void tell_usage(const struct aip_job_run *run, const aip_value *state,
+                       struct aip_job_outcome *outcome)
+{
+        const struct aip_agent_usage *usage = &run->agent.usage;
+
+        outcome->provider = aip_value_as_string(told(state, "provider", usage->provider));
+        outcome->model_name = aip_value_as_string(told(state, "model_name", usage->model_name));
+        outcome->input_tokens =
+                aip_value_as_int(aip_value_get_cstr(state, "input_tokens"), usage->input_tokens);
+        outcome->output_tokens =
+                aip_value_as_int(aip_value_get_cstr(state, "output_tokens"), usage->output_tokens);
+}
+
+/* What the run has come to, as the document says; of a graph of code the answer, or the whole state. */
+static int print_result(const struct aip_job_run *run, const aip_value *state, struct aip_buf *out,
+                        aip_error **err)
+{
+        return run->graph.document
+                       ? aip_graph_document_result(run->graph.document, state, out, err)
+                       : aip_value_print(state, out, err);
+}
+
 static int complete(struct aip_job_run *run, const aip_value *state, aip_error **err)
 {
         struct aip_job_outcome outcome = {.self_size = sizeof(outcome)};
-        _cleanup_(aip_buf_deinit) struct aip_buf whole = AIP_BUF_INIT(AIP_JOB_RESULT_MAX_BYTES);
+        _cleanup_(aip_buf_deinit) struct aip_buf text = AIP_BUF_INIT(AIP_JOB_RESULT_MAX_BYTES);
+        int r;
 
-        outcome.result = aip_value_as_string(aip_value_get_cstr(state, "answer"));
-        if (run->graph && !outcome.result.p) {
-                int r = aip_value_print(state, &whole, err);
-                if (r < 0)
+        if (!run->graph.document)
+                outcome.result = aip_value_as_string(aip_value_get_cstr(state, "answer"));
+        if (!run->graph.is_assistant && !outcome.result.p) {
+                if ((r = print_result(run, state, &text, err)) < 0)
                         return r;
-                outcome.result = aip_buf_str(&whole);
+                outcome.result = aip_buf_str(&text);
         }
-        outcome.provider = aip_value_as_string(aip_value_get_cstr(state, "provider"));
-        outcome.model_name = aip_value_as_string(aip_value_get_cstr(state, "model_name"));
-        outcome.input_tokens = aip_value_as_int(aip_value_get_cstr(state, "input_tokens"), 0);
-        outcome.output_tokens = aip_value_as_int(aip_value_get_cstr(state, "output_tokens"), 0);
+        tell_usage(run, state, &outcome);
         return aip_job_complete(run->job, &outcome, aip_wall_us(run->ports->loop), &run->transition,
                                 err);
 }
@@ -352,6 +381,8 @@ static int prepare_agent(struct aip_job_run *run, aip_error **err)
                                      f->template_name);
         if (f->variables_json.n > 0 && aip_value_parse(f->variables_json, &run->variables, err) < 0)
                 return AIP_EINVAL;
+        agent->catalog = run->catalog;
+        agent->llms = run->ports->llms;
         agent->config = config;
         agent->prompt_template = template;
         agent->variables = run->variables;
@@ -368,16 +399,68 @@ static int prepare_answers(struct aip_job_run *run, aip_error **err)
         return answers.n > 0 ? aip_value_parse(answers, &run->answers, err) : 0;
 }
 
-static int prepare_input(struct aip_job_run *run, aip_value **ret_input, aip_error **err)
+/* The channels of a document, as its input and the prompt fill them. */
+static int read_input(struct aip_job_run *run, aip_error **err)
 {
-        _cleanup_(aip_value_unref_p) aip_value *input = aip_value_object();
+        const struct aip_job_fields *f = aip_job_fields(run->job);
+        _cleanup_(aip_value_unref_p) aip_value *input = NULL;
+        int r = f->input_json.n > 0 ? aip_value_parse(f->input_json, &input, err) : 0;
 
+        return r < 0 ? r
+                     : aip_graph_document_input(run->graph.document, f->prompt, input, &run->input,
+                                                err);
+}
+
+static int prepare_input(struct aip_job_run *run, aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *input = NULL;
+
+        if (run->graph.document)
+                return read_input(run, err);
+        input = aip_value_object();
         if (!input ||
             aip_value_object_set_cstr(&input, "prompt",
                                       aip_value_string(aip_job_fields(run->job)->prompt)) < 0)
                 return aip_error_set_nomem(err);
-        *ret_input = AIP_TAKE(input);
+        run->input = AIP_TAKE(input);
         return 0;
+}
+
+/* ── find_graph ──────────────────────────────────────────────────────────────────────────────── */
+
+static const struct aip_processing_graph *graph_of_code(const struct aip_run_ports *p,
+                                                        struct aip_str name)
+{
+        for (size_t i = 0; i < p->n_graphs; i++)
+                if (aip_str_eq(name, aip_str_of(p->graphs[i].name)))
+                        return &p->graphs[i];
+        return NULL;
+}
+
+/* Of several of one name: the program's, then the store's, then the one that ships. */
+static int find_graph(struct aip_job_run *run, aip_error **err)
+{
+        struct aip_run_ports *p = run->ports;
+        struct aip_str name = aip_job_fields(run->job)->graph_name;
+        const struct aip_processing_graph *code = graph_of_code(p, name);
+        const struct aip_graph_entry *entry = aip_catalog_graph(run->catalog, name);
+        int is_shipped = entry && entry->version == 0;
+
+        if (code) {
+                run->graph = (struct aip_run_graph){.graph = aip_graph_ref(code->graph),
+                                                    .is_kept = !code->is_unkept,
+                                                    .durability = code->durability};
+                return 0;
+        }
+        if (is_shipped && aip_str_eq(name, aip_str_of("assistant"))) {
+                run->graph = (struct aip_run_graph){.graph = aip_graph_ref(p->assistant),
+                                                    .is_assistant = 1};
+                return 0;
+        }
+        if (!entry)
+                return fail_for_good(err, "caller_graph_not_found", "no graph", name);
+        run->graph = (struct aip_run_graph){.document = entry->document, .is_kept = 1};
+        return aip_graph_factory_get(&p->factory, entry->document, &run->graph.graph, err);
 }
 
 /* Whether the snapshot lacks something that the job names. */
@@ -387,7 +470,9 @@ static int is_lacking(const struct aip_job_run *run)
         const aip_llm_config *config = aip_catalog_config(run->catalog, f->config_name);
 
         return !config || !aip_llm_config_fields(config)->is_active ||
-               !aip_catalog_template(run->catalog, f->template_name);
+               !aip_catalog_template(run->catalog, f->template_name) ||
+               !(aip_catalog_graph(run->catalog, f->graph_name) ||
+                 graph_of_code(run->ports, f->graph_name));
 }
 
 static void refreshed(struct aip_op *op)
@@ -414,7 +499,9 @@ static void start_graph(struct aip_job_run *run)
         run->graph_run = (struct aip_graph_run){.op = {.done = graph_done},
                                                 .self_size = sizeof(run->graph_run)};
         run->graph_run.op.deadline_ms = run->agent.deadline_ms;
-        run->graph_run.graph = run->graph ? run->graph->graph : run->ports->assistant;
+        run->graph_run.graph = run->graph.graph;
+        if (run->graph.document)
+                run->graph_run.step_limit = aip_graph_document_step_limit(run->graph.document);
         run->graph_run.context = &run->agent;
         if (run->progress)
                 run->graph_run.observer = aip_job_progress_observer(run->progress);
@@ -426,7 +513,7 @@ static void start_graph(struct aip_job_run *run)
         run->graph_run.passes_over_answers = 1;
         if (run->saver.store.ops) {
                 run->graph_run.saver = aip_job_saver_port(&run->saver);
-                run->graph_run.durability = run->graph->durability;
+                run->graph_run.durability = run->graph.durability;
         }
         aip_graph_run_start(run->ports->loop, &run->graph_run);
 }
@@ -448,7 +535,7 @@ static void go_on(struct aip_job_run *run)
 {
         const struct aip_run_ports *p = run->ports;
 
-        if (run->graph && !run->graph->is_unkept && p->checkpoints.ops) {
+        if (run->graph.is_kept && p->checkpoints.ops) {
                 aip_job_saver_init(&run->saver, p->loop, p->checkpoints, &run->fence);
                 run->saver.loaded = loaded;
         }
@@ -457,19 +544,6 @@ static void go_on(struct aip_job_run *run)
                 aip_job_saver_load(&run->saver);
         else
                 start_graph(run);
-}
-
-static int find_graph(struct aip_job_run *run, aip_error **err)
-{
-        const struct aip_run_ports *p = run->ports;
-        struct aip_str name = aip_job_fields(run->job)->graph_name;
-
-        if (aip_str_eq(name, aip_str_of("assistant")))
-                return 0;
-        for (size_t i = 0; i < p->n_graphs && !run->graph; i++)
-                if (aip_str_eq(name, aip_str_of(p->graphs[i].name)))
-                        run->graph = &p->graphs[i];
-        return run->graph ? 0 : fail_for_good(err, "caller_graph_not_found", "no graph", name);
 }
 
 static void start(struct aip_task *task)
@@ -489,7 +563,7 @@ static void start(struct aip_task *task)
         if (run->stop != AIP_RUN_GOES_ON)
                 aip_error_set(&err, AIP_ECANCELLED, "stopped before it began");
         if (err || find_graph(run, &err) < 0 || prepare_agent(run, &err) < 0 ||
-            prepare_input(run, &run->input, &err) < 0 || prepare_answers(run, &err) < 0) {
+            prepare_input(run, &err) < 0 || prepare_answers(run, &err) < 0) {
                 conclude(run, NULL, err);
                 return;
         }
@@ -557,6 +631,8 @@ void aip_job_run_free(struct aip_job_run *run)
         aip_value_unref(run->input);
         aip_value_unref(run->answers);
         aip_value_unref(run->graph_run.ret_questions);
+        aip_graph_unref(run->graph.graph);
+        aip_agent_usage_deinit(&run->agent.usage);
         aip_catalog_unref(run->catalog);
         aip_job_free(run->job);
         aip_free(run);

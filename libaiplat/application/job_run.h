@@ -9,7 +9,8 @@
 #include <aiplat/graph_run.h>
 #include <aiplat/processing_service.h>
 
-#include "assistant_graph.h"
+#include "agent/assistant_graph.h"
+#include "agent/graph_factory.h"
 #include "hash_map.h"
 #include "job_saver.h"
 #include "list.h"
@@ -31,10 +32,11 @@ struct aip_run_ports {
         struct aip_checkpoint_store checkpoints;
         const struct aip_processing_graph *graphs;
         size_t n_graphs;
-        struct aip_hash_map runs;     /* by job id */
-        struct aip_fair_share shares; /* of the slots, by configuration */
-        size_t n_recording;           /* runs whose outcome is known and not recorded yet */
-        struct aip_task *slot_free;   /* deferred when a run has come so far */
+        struct aip_graph_factory factory; /* of the catalog's graphs */
+        struct aip_hash_map runs;         /* by job id */
+        struct aip_fair_share shares;     /* of the slots, by configuration */
+        size_t n_recording;               /* runs whose outcome is known and not recorded yet */
+        struct aip_task *slot_free;       /* deferred when a run has come so far */
         /* Lines of jobs: so many in a second, the others are counted. */
         struct aip_timer log_timer;                    /* armed: a second has begun */
         uint32_t n_logged, n_unlogged;                 /* completed */
@@ -46,6 +48,15 @@ void aip_run_ports_init(struct aip_run_ports *ports,
                         const struct aip_processing_service_options *o);
 int aip_run_ports_load_graphs(struct aip_run_ports *ports, aip_error **err);
 void aip_run_ports_deinit(struct aip_run_ports *ports);
+
+/* The graph that a run runs. */
+struct aip_run_graph {
+        aip_graph *graph;                   /* a reference */
+        const aip_graph_document *document; /* the catalog's; NULL: the graph is made of code */
+        int is_assistant;                   /* the one that ships: one step, nothing to keep */
+        int is_kept;                        /* between its steps */
+        enum aip_graph_durability durability;
+};
 
 /* Why a run is to stop before its end. */
 enum aip_run_stop {
@@ -73,11 +84,11 @@ struct aip_job_run {
         char trace_id_text[AIP_TRACE_ID_BYTES];
         const char *trace_id; /* NULL: none */
         struct aip_agent_context agent;
-        const struct aip_processing_graph *graph; /* NULL: the assistant */
-        struct aip_job_saver saver;               /* of a graph whose runs are kept */
+        struct aip_run_graph graph;
+        struct aip_job_saver saver; /* of a graph whose runs are kept */
         struct aip_graph_run graph_run;
         struct aip_job_progress *progress; /* NULL: nobody wants to know */
-        struct aip_slot_holder *slot; /* its configuration's; NULL once the outcome is known */
+        struct aip_slot_holder *slot;      /* its configuration's; NULL once the outcome is known */
         int is_recording;
         int is_in_graph;
 

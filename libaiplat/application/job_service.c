@@ -8,6 +8,7 @@
  * comes while the job is being read makes it read once more, as the answer may be the older of both.
  */
 #include <aiplat/job_service.h>
+#include <aiplat/json_schema.h>
 
 #include "admission.h"
 #include "fault_point.h"
@@ -84,11 +85,32 @@ static int check_variables(const aip_prompt_template *template, struct aip_str v
         return aip_error_set(err, AIP_EINVAL, "variables: the template needs: %s", missing.p);
 }
 
+/* The graph is there, and takes what the job feeds it. */
+static int check_input(const aip_catalog *catalog, const struct aip_job_fields *f, aip_error **err)
+{
+        const struct aip_graph_entry *graph = aip_catalog_graph(catalog, f->graph_name);
+        _cleanup_(aip_value_unref_p) aip_value *input = NULL, *channels = NULL;
+        int r;
+
+        if (!graph)
+                return aip_error_set(err, AIP_ENOTFOUND, "graph_name: no graph '%.*s'",
+                                     (int)f->graph_name.n, f->graph_name.p);
+        if (graph->version == 0 && aip_str_eq(f->graph_name, aip_str_of("assistant")))
+                return f->input_json.n == 0
+                               ? 0
+                               : aip_error_set(err, AIP_EINVAL, "input: the graph 'assistant' "
+                                                                "takes the prompt alone");
+        r = f->input_json.n > 0 ? aip_value_parse(f->input_json, &input, err) : 0;
+        return r < 0 ? r
+                     : aip_graph_document_input(graph->document, f->prompt, input, &channels, err);
+}
+
 /* The job must be able to run as things stand; what changes later is found out by the worker. */
 static int check_names(const aip_catalog *catalog, const struct aip_job_fields *f, aip_error **err)
 {
         const aip_llm_config *config = aip_catalog_config(catalog, f->config_name);
         const aip_prompt_template *template = aip_catalog_template(catalog, f->template_name);
+        int r;
 
         if (!config)
                 return aip_error_set(err, AIP_ENOTFOUND, "config_name: no configuration '%.*s'",
@@ -100,12 +122,8 @@ static int check_names(const aip_catalog *catalog, const struct aip_job_fields *
         if (!template)
                 return aip_error_set(err, AIP_ENOTFOUND, "template_name: no template '%.*s'",
                                      (int)f->template_name.n, f->template_name.p);
-        if (!aip_str_eq(f->graph_name, aip_str_of("assistant")))
-                return aip_error_set(err, AIP_ENOTFOUND, "graph_name: no graph '%.*s'",
-                                     (int)f->graph_name.n, f->graph_name.p);
-        if (f->input_json.n > 0)
-                return aip_error_set(err, AIP_EINVAL,
-                                     "input: the graph 'assistant' takes the prompt alone");
+        if ((r = check_input(catalog, f, err)) < 0)
+                return r;
         return check_variables(template, f->variables_json, err);
 }
 
@@ -500,6 +518,24 @@ static const aip_value *find_question(const aip_value *questions, struct aip_str
         return NULL;
 }
 
+/* A question told as {"question", "schema"} takes only answers of its schema. */
+static int check_answer(const aip_value *question, const char *what, const aip_value *answer,
+                        aip_error **err)
+{
+        const aip_value *value = aip_value_get_cstr(question, "value");
+        const aip_value *rules = aip_value_get_cstr(value, "schema");
+        aip_json_schema *schema = NULL;
+        int r;
+
+        if (aip_value_size(value) != 2 || !rules || !aip_value_get_cstr(value, "question"))
+                return 0;
+        r = aip_json_schema_new("schema", rules, &schema, err);
+        if (r == 0)
+                r = aip_json_schema_check(schema, what, answer, err);
+        aip_json_schema_unref(schema);
+        return r;
+}
+
 static int check_answers(const aip_value *questions, const aip_value *answers, aip_error **err)
 {
         size_t n = aip_value_size(answers);
@@ -510,11 +546,16 @@ static int check_answers(const aip_value *questions, const aip_value *answers, a
                                      "question");
         for (size_t i = 0; i < n; i++) {
                 struct aip_str id;
-                (void)aip_value_member(answers, i, &id);
-                if (!find_question(questions, id))
+                const aip_value *answer = aip_value_member(answers, i, &id);
+                const aip_value *question = find_question(questions, id);
+                int r;
+
+                if (!question)
                         return aip_error_set(err, AIP_EINVAL,
                                              "answers: the job has no open question '%.*s'",
                                              (int)AIP_MIN(id.n, (size_t)300), id.p);
+                if ((r = check_answer(question, "answers", answer, err)) < 0)
+                        return r;
         }
         return 0;
 }
@@ -526,12 +567,15 @@ static int answer_only(const aip_value *questions, const aip_value *value, aip_v
         _cleanup_(aip_value_unref_p) aip_value *answers = NULL;
         struct aip_str id =
                 aip_value_as_string(aip_value_get_cstr(aip_value_at(questions, 0), "id"));
+        int r;
 
         if (aip_value_size(questions) != 1)
                 return aip_error_set(err, AIP_EINVAL,
                                      "value: %zu questions are open; give answers, an object with "
                                      "an answer under the id of each",
                                      aip_value_size(questions));
+        if ((r = check_answer(aip_value_at(questions, 0), "value", value, err)) < 0)
+                return r;
         if (!(answers = aip_value_object()) ||
             aip_value_object_set(&answers, id, value ? aip_value_ref(value) : aip_value_null()) < 0)
                 return aip_error_set_nomem(err);

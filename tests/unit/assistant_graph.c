@@ -1,6 +1,6 @@
 /* The assistant graph with a scripted model: what it sends, what it writes, how it fails, cancels.
  */
-#include "assistant_graph.h"
+#include "agent/assistant_graph.h"
 #include "alloc_fail.h"
 #include "graph_fixture.h"
 #include "macros.h"

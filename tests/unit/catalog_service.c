@@ -429,6 +429,7 @@ Test(catalog_service, a_shipped_graph_is_replaced_and_not_created)
                 .put = {.op.done = graph_put_done, .document = document, .mode = AIP_PUT_CREATE}};
 
         start_with(1);
+        aip_catalog_service_check_graphs(service, NULL, NULL);
         aip_catalog_service_put_graph(service, &p.put);
         expect_graph_refused(&p, AIP_ECONFLICT, "ships with the platform");
         p = (struct graph_put_op){.put = {.op.done = graph_put_done,

@@ -1,16 +1,15 @@
 /*
  * The assistant: the graph of a plain job, __start__ → agent → __end__. The agent renders the
  * prompt template, asks the model once, and writes the answer. Built once by the processing
- * service, shared by all its runs; what differs from run to run comes as the run's context.
+ * service, shared by all its runs; what differs from run to run comes as the run's
+ * context (agent_context.h).
  */
 #ifndef AIPLAT_APPLICATION_ASSISTANT_GRAPH_H
 #define AIPLAT_APPLICATION_ASSISTANT_GRAPH_H
 
 #include <aiplat/graph.h>
-#include <aiplat/ports/llm.h>
-#include <aiplat/prompt_template.h>
 
-#include "job_progress.h"
+#include "agent/agent_context.h"
 
 /*
  * Channels of the state:
@@ -20,18 +19,6 @@
  *     input_tokens, output_tokens   summed over calls; what a provider does not tell counts as 0
  *     provider, model_name, finish_reason   of the last call
  */
-
-/* The context of a run (aip_graph_run.context), borrowed until it is done. */
-struct aip_agent_context {
-        struct aip_llm llm;
-        const aip_llm_config *config;
-        const aip_prompt_template *prompt_template;
-        const aip_value *variables; /* an object, or NULL */
-        const struct aip_id *job_id;
-        const char *trace_id; /* or NULL */
-        int64_t deadline_ms;  /* of the model call; 0: the run's own */
-        struct aip_job_progress *progress; /* told of the answer as it comes; or NULL */
-};
 
 /*
  * Runs of the graph fail with the provider's error (its code, kind and retry advice are kept), with

@@ -3,7 +3,7 @@
  * its answer to channels. Called by the processing service through the graph runner. It neither
  * retries nor stores anything; retries are the port's (a decorator) and the job's.
  */
-#include "assistant_graph.h"
+#include "agent/assistant_graph.h"
 #include "macros.h"
 #include "mem.h"
 
@@ -28,23 +28,6 @@ struct agent_call {
         struct aip_llm_message messages[2];
         struct aip_buf system, user;
 };
-
-static const char *finish_reason_name(enum aip_llm_finish_reason reason)
-{
-        switch (reason) {
-        case AIP_LLM_FINISH_STOP:
-                return "stop";
-        case AIP_LLM_FINISH_LENGTH:
-                return "length";
-        case AIP_LLM_FINISH_TOOL_CALLS:
-                return "tool_calls";
-        case AIP_LLM_FINISH_CONTENT_FILTER:
-                return "content_filter";
-        case AIP_LLM_FINISH_OTHER:
-                break;
-        }
-        return "other";
-}
 
 /* Free what the call holds and finish its task; `err` is consumed always. */
 static void end_call(struct agent_call *agent, aip_error *err)
@@ -102,7 +85,6 @@ static void write_tokens(aip_graph_task *task, enum channel channel, int64_t tok
 static void write_answer(struct agent_call *agent)
 {
         const struct aip_llm_answer *answer = &agent->call.ret_answer;
-        const struct aip_llm_config_fields *config = aip_llm_config_fields(agent->call.config);
         struct aip_str content = aip_str_make(answer->content, answer->content_bytes);
         aip_graph_task *task = agent->task;
 
@@ -111,11 +93,9 @@ static void write_answer(struct agent_call *agent)
         write_text(task, ANSWER, content);
         write_tokens(task, INPUT_TOKENS, answer->input_tokens);
         write_tokens(task, OUTPUT_TOKENS, answer->output_tokens);
-        write_text(task, PROVIDER,
-                   answer->provider ? aip_str_of(answer->provider) : config->provider);
-        write_text(task, MODEL_NAME,
-                   answer->model_name ? aip_str_of(answer->model_name) : config->model_name);
-        write_text(task, FINISH_REASON, aip_str_of(finish_reason_name(answer->finish_reason)));
+        write_text(task, PROVIDER, aip_answer_provider(&agent->call));
+        write_text(task, MODEL_NAME, aip_answer_model(&agent->call));
+        write_text(task, FINISH_REASON, aip_str_of(aip_finish_reason_name(answer->finish_reason)));
 }
 
 static void answered(struct aip_op *op)

@@ -1,0 +1,41 @@
+/*
+ * What the node types of graph documents share (docs/graphs.md). Each type has a file here, which reads the
+ * node's members when a document is compiled and does its work when a task runs. Nothing outside this
+ * folder includes it.
+ */
+#ifndef AIPLAT_APPLICATION_AGENT_NODE_H
+#define AIPLAT_APPLICATION_AGENT_NODE_H
+
+#include <aiplat/graph_document.h>
+
+#include "agent/agent_context.h"
+#include "macros.h"
+#include "mem.h"
+
+extern const struct aip_graph_node_type aip_fail_node, aip_human_node, aip_llm_node,
+        aip_transform_node, aip_wait_node;
+
+/* The state that a task sees, and what was sent to it: what expressions are evaluated on. */
+struct aip_node_sight {
+        aip_value *state;
+        const aip_value *item;
+};
+
+int aip_node_look(const aip_graph_document *document, aip_graph_task *task,
+                  struct aip_node_sight *ret_sight, aip_error **err);
+void aip_node_sight_deinit(struct aip_node_sight *sight);
+
+/* A member that must be a string, as text of the document; *ret_text stays as it is when it is not there. */
+int aip_node_text(const struct aip_graph_node_spec *spec, const char *member,
+                  struct aip_str *ret_text, aip_error **err);
+
+/* The expression's value as text: a string as it is, anything else as JSON. *ret_text stays as it is when
+ * the value is null, or `expression` NULL. */
+int aip_node_eval_text(const aip_expression *expression, const struct aip_node_sight *sight,
+                       aip_value **ret_text, aip_error **err);
+
+/* AIP_ENOTFOUND: the catalog has none of `names`, a string or a list of them. */
+int aip_node_fail_missing(aip_error **err, const char *kind, const char *what,
+                          const aip_value *names);
+
+#endif

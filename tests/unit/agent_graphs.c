@@ -1,0 +1,420 @@
+/*
+ * Graphs as data, from the job that names one to its result: the node types of agents, on the whole service
+ * with the simulated provider. What documents are and refuse by themselves is tested in graph_document.c.
+ */
+#include "graph_document_fixture.h"
+#include "one_node.h"
+
+#define LEASE_MS     3000
+#define HEARTBEAT_MS 1000
+
+static struct one_node one;
+
+static struct node_options options(uint64_t seed)
+{
+        return (struct node_options){.seed = seed,
+                                     .has_worker = 1,
+                                     .concurrency = 16,
+                                     .lease_ms = LEASE_MS,
+                                     .heartbeat_ms = HEARTBEAT_MS,
+                                     .job_timeout_ms = 1000000,
+                                     .log = &one.log,
+                                     .checkpoints = one.store.checkpoints};
+}
+
+static void open_world(void)
+{
+        struct node_options o = options(1);
+
+        o.does_not_start = 1;
+        one_node_open(&one, o);
+        /* The store is there now, with its checkpoints. */
+        node_begin_close(&one.node, 0);
+        cr_assert(test_loop_wait(&one.loop, 100, node_is_closed, &one.node));
+        node_free(&one.node);
+        put_template(&one, "terse", "Be terse.");
+        o = options(2);
+        node_open(&one.node, one.loop.port, &one.store, &one.broker, &o);
+        pass_ms(&one, 10);
+}
+
+static void close_world(void)
+{
+        one_node_close(&one);
+}
+
+TestSuite(agent_graphs, .init = open_world, .fini = close_world, .timeout = 60);
+
+/* ── words of the tests ──────────────────────────────────────────────────────────────────────── */
+
+static int put_graph_of(const char *name, const char *text, aip_error **err)
+{
+        struct aip_graph_put put = {.op.done = count_done, .mode = AIP_PUT_UPSERT};
+        aip_graph_document *document = NULL;
+        char room[8192];
+        int r = aip_graph_document_parse(aip_str_of(name), json_of(text, room, sizeof(room)),
+                                         &document, err);
+
+        if (r < 0)
+                return r;
+        put.document = document;
+        aip_catalog_service_put_graph(one.node.catalog, &put);
+        await(&one, &put.op);
+        aip_graph_document_unref(document);
+        aip_graph_document_unref((aip_graph_document *)put.ret_entry.document);
+        return put.op.err ? aip_error_propagate(err, put.op.err) : 0;
+}
+
+static void put_graph(const char *text)
+{
+        aip_error *err = NULL;
+
+        cr_assert_eq(put_graph_of("mine", text, &err), 0, "%s", aip_error_message(err));
+}
+
+static struct aip_job_submit job_of(const char *graph, const char *prompt, const char *input)
+{
+        static char room[4096];
+        struct aip_job_submit request = submit_of(prompt, "fast");
+
+        request.spec.graph_name = aip_str_of(graph);
+        request.spec.max_attempts = 1;
+        if (input)
+                request.spec.input_json = json_of(input, room, sizeof(room));
+        return request;
+}
+
+static int is_at_rest(void *id)
+{
+        return aip_job_status_is_at_rest(stored(&one, id)->status);
+}
+
+static const struct aip_job_fields *rest(struct aip_id *id, enum aip_job_status status)
+{
+        cr_assert(test_loop_wait(&one.loop, 100000, is_at_rest, id));
+        expect_status(&one, id, status);
+        return stored(&one, id);
+}
+
+static void expect_text(struct aip_str text, const char *expected)
+{
+        cr_expect(aip_str_eq(text, aip_str_of(expected)), "\n%.*s, but expected\n%s",
+                  AIP_STR_ARG(text), expected);
+}
+
+static void expect_in(struct aip_str text, const char *part)
+{
+        char all[4096];
+
+        snprintf(all, sizeof(all), "%.*s", AIP_STR_ARG(text));
+        cr_expect_not_null(strstr(all, part), "\n%s, but expected in it\n%s", all, part);
+}
+
+static struct aip_id run_graph(const char *prompt, const char *input, enum aip_job_status status)
+{
+        struct aip_id id = submit(&one, job_of("mine", prompt, input));
+
+        (void)rest(&id, status);
+        return id;
+}
+
+static void expect_result(const char *prompt, const char *input, const char *expected)
+{
+        struct aip_id id = run_graph(prompt, input, AIP_JOB_COMPLETED);
+
+        expect_text(stored(&one, &id)->result, expected);
+}
+
+static void expect_refused(struct aip_job_submit request, int code, const char *message)
+{
+        aip_job_service_submit(one.node.service, &request);
+        await(&one, &request.op);
+        cr_expect_eq(aip_error_code(request.op.err), code);
+        cr_expect_not_null(strstr(aip_error_message(request.op.err), message), "%s",
+                           aip_error_message(request.op.err));
+        aip_error_free(request.op.err);
+}
+
+static void expect_bad(const char *text, const char *message)
+{
+        aip_error *err = NULL;
+
+        cr_assert_eq(put_graph_of("mine", text, &err), AIP_EINVAL, "%s", text);
+        cr_expect_eq(strncmp(aip_error_message(err), message, strlen(message)), 0,
+                     "\n%s, but expected\n%s", aip_error_message(err), message);
+        aip_error_free(err);
+}
+
+#define ONE_NODE "'edges': [{'from': '__start__', 'to': 'a'}, {'from': 'a', 'to': '__end__'}]"
+
+/* ── transform, input, result ────────────────────────────────────────────────────────────────── */
+
+Test(agent_graphs, transforms_compute_the_result)
+{
+        put_graph("{'state': {'n': {}, 'double': {}}, 'result': '.double',"
+                  "'nodes': {'a': {'type': 'transform', 'write': {'double': '.n * 2'}}}," ONE_NODE
+                  "}");
+        expect_result("", "{'n': 21}", "42");
+        expect_refused(job_of("mine", "", "{'m': 1}"), AIP_EINVAL, "input/m: ");
+        expect_refused(job_of("nobodys", "p", NULL), AIP_ENOTFOUND, "graph_name: no graph");
+}
+
+Test(agent_graphs, without_a_result_the_answer_is_it_or_the_state)
+{
+        put_graph("{'state': {'answer': {}}, 'nodes': {'a': {'type': 'transform',"
+                  "'write': {'answer': '\\'yes\\''}}}," ONE_NODE "}");
+        expect_result("p", NULL, "yes");
+        put_graph("{'state': {'prompt': {}, 'x': {}}, 'nodes': {'a': {'type': 'transform',"
+                  "'write': {'x': '[1, .prompt]'}}}," ONE_NODE "}");
+        expect_result("p", NULL, "{\"prompt\":\"p\",\"x\":[1,\"p\"]}");
+}
+
+Test(agent_graphs, lists_are_mapped_and_joined)
+{
+        put_graph("{'state': {'words': {}, 'long': {'type': 'append'}, 'all': {}},"
+                  "'nodes': {'split': {'type': 'transform', 'write': {'all': '.words | length'}},"
+                  " 'each': {'type': 'transform', 'write': {'long': '[$item + \\'!\\']'}},"
+                  " 'join': {'type': 'transform', 'defer': true,"
+                  "          'write': {'all': '[.all, .long]'}}},"
+                  "'edges': [{'from': '__start__', 'to': 'split'},"
+                  " {'from': 'split', 'send': {'items': '.words', 'to': 'each'}},"
+                  " {'from': 'each', 'to': 'join'}, {'from': 'join', 'to': '__end__'}],"
+                  "'result': '.all'}");
+        expect_result("", "{'words': ['a', 'b', 'c']}", "[3,[\"a!\",\"b!\",\"c!\"]]");
+}
+
+/* ── llm ─────────────────────────────────────────────────────────────────────────────────────── */
+
+Test(agent_graphs, a_bare_llm_node_is_told_the_prompt_by_the_jobs_template)
+{
+        put_graph("{'state': {'prompt': {}, 'answer': {}},"
+                  "'nodes': {'a': {'type': 'llm', 'write': {'answer': '$answer'}}}," ONE_NODE "}");
+        struct aip_job_submit request = job_of("mine", "Why?", NULL);
+        request.spec.template_name = AIP_STR("terse");
+        struct aip_id id = submit(&one, request);
+        const struct aip_job_fields *f = rest(&id, AIP_JOB_COMPLETED);
+        expect_in(f->result, "Be terse.");
+        expect_in(f->result, "Why?");
+        expect_text(f->provider, "simulated");
+        expect_text(f->model_name, "simulated,echo");
+        cr_expect_gt(f->input_tokens, 0);
+        cr_expect_gt(f->output_tokens, 0);
+}
+
+Test(agent_graphs, nodes_have_configurations_and_prompts_of_their_own)
+{
+        put_graph("{'state': {'prompt': {}, 'draft': {}, 'answer': {}, 'input_tokens': {'type': "
+                  "'add'}},"
+                  "'nodes': {'a': {'type': 'llm', 'config': ['missing', 'off', 'fast'],"
+                  "                'system': '\\'Draft.\\'', 'prompt': '.prompt',"
+                  "                'write': {'draft': '$answer'}},"
+                  " 'b': {'type': 'llm', 'config': 'slow', 'template': 'terse',"
+                  "       'prompt': '\\'Mend: \\' + .draft',"
+                  "       'write': {'answer': '{$answer, $finish_reason} | tojson'}}},"
+                  "'edges': [{'from': '__start__', 'to': 'a'}, {'from': 'a', 'to': 'b'},"
+                  " {'from': 'b', 'to': '__end__'}]}");
+        struct aip_id id = run_graph("Why?", NULL, AIP_JOB_COMPLETED);
+        const struct aip_job_fields *f = stored(&one, &id);
+        expect_in(f->result, "Draft.");
+        expect_in(f->result, "Be terse.");
+        expect_in(f->result, "Mend: [simulated]");
+        expect_in(f->result, "\"finish_reason\":\"stop\"");
+        expect_text(f->model_name, "simulated,echo,latency=1000");
+        cr_expect_gt(f->input_tokens, 0);
+}
+
+Test(agent_graphs, a_conversation_goes_on_in_its_channel)
+{
+        put_graph("{'state': {'prompt': {}, 'messages': {'type': 'messages'}},"
+                  "'nodes': {'a': {'type': 'llm', 'messages': 'messages', 'prompt': '.prompt'},"
+                  " 'b': {'type': 'llm', 'messages': 'messages', 'prompt': '\\'And then?\\''}},"
+                  "'edges': [{'from': '__start__', 'to': 'a'}, {'from': 'a', 'to': 'b'},"
+                  " {'from': 'b', 'to': '__end__'}],"
+                  "'result': '[.messages[] | .role] + [.messages[2].content]'}");
+        expect_result("Why?", NULL,
+                      "[\"user\",\"assistant\",\"user\",\"assistant\",\"And then?\"]");
+}
+
+Test(agent_graphs, structured_answers_steer_the_way)
+{
+        put_graph(
+                "{'state': {'prompt': {}, 'grade': {}, 'answer': {}},"
+                "'nodes': {'grade': {'type': 'llm', 'prompt': '.prompt',"
+                "  'output_schema': {'type': 'object', 'required': ['score'],"
+                "                    'properties': {'score': {'type': 'integer', 'minimum': 7}}},"
+                "  'write': {'grade': '$value.score'}},"
+                " 'good': {'type': 'transform', 'write': {'answer': '\\'good\\''}},"
+                " 'bad': {'type': 'transform', 'write': {'answer': '\\'bad\\''}}},"
+                "'edges': [{'from': '__start__', 'to': 'grade'},"
+                " {'from': 'grade', 'when': [{'if': '.grade >= 7', 'to': 'good'}], 'else': 'bad'},"
+                " {'from': ['good'], 'to': '__end__'}, {'from': 'bad', 'to': '__end__'}]}");
+        expect_result("p", NULL, "good");
+}
+
+Test(agent_graphs, an_llm_node_that_cannot_ask_fails_the_job_and_says_why)
+{
+        put_graph("{'state': {'answer': {}}, 'nodes': {'a': {'type': 'llm', 'config': 'gone',"
+                  "'prompt': '\\'x\\'', 'write': {'answer': '$answer'}}}," ONE_NODE "}");
+        struct aip_id id = run_graph("p", NULL, AIP_JOB_FAILED);
+        expect_text(stored(&one, &id)->error_code, "caller_config_not_found");
+        expect_in(stored(&one, &id)->error_message, "node \"a\": no active configuration \"gone\"");
+        put_graph("{'state': {'m': {'type': 'append'}}, 'nodes': {'a': {'type': 'llm',"
+                  "'messages': 'm'}}," ONE_NODE "}");
+        id = run_graph("p", NULL, AIP_JOB_FAILED);
+        expect_in(stored(&one, &id)->error_message, "nothing to ask");
+        id = run_graph("p", "{'m': [{'role': 'wizard', 'content': 'x'}]}", AIP_JOB_FAILED);
+        expect_in(stored(&one, &id)->error_message, "message 0 of the conversation: role");
+}
+
+/* ── fail, wait, human ───────────────────────────────────────────────────────────────────────── */
+
+Test(agent_graphs, a_graph_fails_with_its_own_words)
+{
+        put_graph("{'state': {'prompt': {}}, 'nodes': {'a': {'type': 'fail',"
+                  "'message': '\\'no \\' + .prompt', 'code': 'not_today'}}," ONE_NODE "}");
+        struct aip_id id = run_graph("cats", NULL, AIP_JOB_FAILED);
+        expect_text(stored(&one, &id)->error_code, "not_today");
+        expect_in(stored(&one, &id)->error_message, "no cats");
+}
+
+Test(agent_graphs, a_graph_waits)
+{
+        put_graph("{'state': {'s': {}}, 'nodes': {'a': {'type': 'wait', 'seconds': '.s'}}," ONE_NODE
+                  "}");
+        int64_t from = now_ms(&one);
+        (void)run_graph("", "{'s': 30}", AIP_JOB_COMPLETED);
+        cr_expect_geq(now_ms(&one) - from, 30000);
+        cr_expect_lt(now_ms(&one) - from, 40000);
+        struct aip_id id = run_graph("", "{'s': -1}", AIP_JOB_FAILED);
+        expect_in(stored(&one, &id)->error_message, "seconds must be");
+        id = submit(&one, job_of("mine", "", "{'s': 3000}"));
+        pass_ms(&one, 1000);
+        cancel(&one, &id);
+        pass_ms(&one, 1000 + HEARTBEAT_MS);
+        cr_expect_eq(aip_processing_service_running(one.node.worker), 0u, "it still waits");
+}
+
+static int resume(const struct aip_id *id, const char *value, aip_error **err)
+{
+        struct aip_job_resume r = {.op.done = count_done, .id = *id};
+        aip_value *parsed = NULL;
+
+        cr_assert_eq(aip_value_parse(aip_str_of(value), &parsed, NULL), 0);
+        r.value = parsed;
+        aip_job_service_resume(one.node.service, &r);
+        await(&one, &r.op);
+        aip_value_unref(parsed);
+        return r.op.err ? aip_error_propagate(err, r.op.err) : 0;
+}
+
+Test(agent_graphs, a_person_is_asked_and_the_answer_is_checked)
+{
+        aip_error *err = NULL;
+
+        put_graph("{'state': {'prompt': {}, 'is_good': {}},"
+                  "'nodes': {'a': {'type': 'human', 'question': '\\'Is this good: \\' + .prompt',"
+                  "                'schema': {'type': 'boolean'}, 'write': {'is_good': "
+                  "'$answer'}}}," ONE_NODE ", 'result': '.is_good'}");
+        struct aip_id id = run_graph("cake", NULL, AIP_JOB_INTERRUPTED);
+        expect_in(stored(&one, &id)->questions_json, "\"value\":{\"question\":\"Is this good: "
+                                                     "cake\",\"schema\":{\"type\":\"boolean\"}}");
+        cr_expect_eq(resume(&id, "\"perhaps\"", &err), AIP_EINVAL);
+        cr_expect_not_null(strstr(aip_error_message(err), "value: must be"), "%s",
+                           aip_error_message(err));
+        aip_error_free(err);
+        expect_status(&one, &id, AIP_JOB_INTERRUPTED);
+        cr_expect_eq(resume(&id, "true", NULL), 0);
+        expect_text(rest(&id, AIP_JOB_COMPLETED)->result, "true");
+}
+
+/* ── the catalog ─────────────────────────────────────────────────────────────────────────────── */
+
+Test(agent_graphs, a_job_runs_wholly_on_the_graph_it_began_with)
+{
+        static const char text[] =
+                "{'state': {'n': {'type': 'add'}}, 'nodes': {'a': {'type': 'wait', 'seconds': 5},"
+                "'b': {'type': 'transform', 'write': {'n': '%d'}}},"
+                "'edges': [{'from': '__start__', 'to': 'a'}, {'from': 'a', 'to': 'b'},"
+                "{'from': 'b', 'to': '__end__'}], 'result': '.n'}";
+        char changed[500];
+
+        snprintf(changed, sizeof(changed), text, 1);
+        put_graph(changed);
+        struct aip_id first = submit(&one, job_of("mine", "p", NULL));
+        pass_ms(&one, 1000);
+        snprintf(changed, sizeof(changed), text, 2);
+        put_graph(changed);
+        struct aip_id second = submit(&one, job_of("mine", "p", NULL));
+        expect_text(rest(&first, AIP_JOB_COMPLETED)->result, "1");
+        expect_text(rest(&second, AIP_JOB_COMPLETED)->result, "2");
+}
+
+Test(agent_graphs, the_assistant_can_be_replaced)
+{
+        aip_error *err = NULL;
+
+        expect_refused(job_of("assistant", "p", "{'prompt': 'x'}"), AIP_EINVAL, "prompt alone");
+        cr_assert_eq(
+                put_graph_of("assistant",
+                             "{'state': {'prompt': {}, 'answer': {}}, 'nodes': {'a': {'type':"
+                             "'transform', 'write': {'answer': '\\'my \\' + .prompt'}}}," ONE_NODE
+                             "}",
+                             &err),
+                0);
+        struct aip_id id = submit(&one, job_of("assistant", "own", NULL));
+        expect_text(rest(&id, AIP_JOB_COMPLETED)->result, "my own");
+}
+
+Test(agent_graphs, what_cannot_run_is_not_stored)
+{
+        static const struct {
+                const char *node, *message;
+        } cases[] = {
+                {"{'type': 'magic'}", "/nodes/a/type: must be one of fail, human, llm"},
+                {"{'type': 'transform'}", "/nodes/a/write: is missing"},
+                {"{'type': 'transform', 'write': {'y': '1'}}",
+                 "/nodes/a/write/y: there is no channel"},
+                {"{'type': 'transform', 'write': {'x': '1 +'}}", "/nodes/a/write/x: "},
+                {"{'type': 'transform', 'write': {'x': '1'}, 'wride': 1}", "/nodes/a/wride: "},
+                {"{'type': 'llm'}", "/nodes/a: nothing is done with the answer"},
+                {"{'type': 'llm', 'config': 7, 'write': {'x': '1'}}",
+                 "/nodes/a/config: must be a name"},
+                {"{'type': 'llm', 'template': ['t', 7], 'write': {'x': '1'}}",
+                 "/nodes/a/template: must be a name"},
+                {"{'type': 'llm', 'messages': 'y'}", "/nodes/a/messages: there is no channel"},
+                {"{'type': 'llm', 'messages': 'x'}", "/nodes/a/messages: the channel must be"},
+                {"{'type': 'llm', 'write': {'x': '1'}, 'output_schema': {'type': 'wizard'}}",
+                 "/nodes/a/output_schema: "},
+                {"{'type': 'fail'}", "/nodes/a/message: is missing"},
+                {"{'type': 'fail', 'message': '1', 'code': 'No!'}", "/nodes/a/code: "},
+                {"{'type': 'wait'}", "/nodes/a/seconds: must be a number"},
+                {"{'type': 'wait', 'seconds': 100000}", "/nodes/a/seconds: must be a number"},
+                {"{'type': 'human'}", "/nodes/a/question: is missing"},
+                {"{'type': 'human', 'question': '1', 'schema': 7}", "/nodes/a/schema: "},
+        };
+        char text[1000];
+
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(cases); i++) {
+                snprintf(text, sizeof(text),
+                         "{'state': {'x': {}}, 'nodes': {'a': %s}, " ONE_NODE "}", cases[i].node);
+                expect_bad(text, cases[i].message);
+        }
+}
+
+Test(agent_graphs, all_graphs_that_ship_can_run)
+{
+        const aip_catalog *catalog = aip_catalog_service_current(one.node.catalog);
+        const struct aip_graph_entry *entries;
+        size_t n = aip_catalog_graphs(catalog, &entries);
+
+        cr_assert_gt(n, 0u);
+        for (size_t i = 0; i < n; i++) {
+                aip_error *err = NULL;
+                cr_expect_eq(aip_catalog_service_check_graph(one.node.catalog, entries[i].document,
+                                                             &err),
+                             0, "%.*s: %s",
+                             AIP_STR_ARG(aip_graph_document_name(entries[i].document)),
+                             aip_error_message(err));
+                aip_error_free(err);
+        }
+}
