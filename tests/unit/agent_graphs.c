@@ -418,3 +418,67 @@ Test(agent_graphs, all_graphs_that_ship_can_run)
                 aip_error_free(err);
         }
 }
+
+/* ── each of them ────────────────────────────────────────────────────────────────────────────── */
+
+static const struct aip_job_fields *run_shipped(const char *graph, const char *prompt,
+                                                const char *input, struct aip_id *ret_id,
+                                                enum aip_job_status status)
+{
+        *ret_id = submit(&one, job_of(graph, prompt, input));
+        return rest(ret_id, status);
+}
+
+Test(agent_graphs, approve_drafts_until_a_person_is_content)
+{
+        struct aip_id id;
+        const struct aip_job_fields *f =
+                run_shipped("approve", "An ode", NULL, &id, AIP_JOB_INTERRUPTED);
+
+        expect_in(f->questions_json, "An ode");
+        cr_expect_eq(resume(&id, "{\"remarks\":\"longer\"}", NULL), AIP_EINVAL);
+        cr_expect_eq(resume(&id, "{\"approved\":false,\"remarks\":\"longer\"}", NULL), 0);
+        f = rest(&id, AIP_JOB_INTERRUPTED);
+        expect_in(f->questions_json, "sent it back: longer");
+        cr_expect_eq(resume(&id, "{\"approved\":true}", NULL), 0);
+        f = rest(&id, AIP_JOB_COMPLETED);
+        expect_in(f->result, "sent it back: longer");
+        cr_expect_eq(f->attempt, 1);
+}
+
+Test(agent_graphs, moderated_assistant_answers_what_passes)
+{
+        struct aip_id id;
+        const struct aip_job_fields *f =
+                run_shipped("moderated-assistant", "Why?", NULL, &id, AIP_JOB_COMPLETED);
+
+        expect_in(f->result, "Why?");
+        cr_expect_gt(f->input_tokens, 0);
+}
+
+Test(agent_graphs, map_reduce_summary_makes_one_of_many)
+{
+        char texts[2000] = "{'texts': [";
+        struct aip_id id;
+
+        for (int i = 0; i < 23; i++)
+                snprintf(texts + strlen(texts), sizeof(texts) - strlen(texts), "%s'text %d'",
+                         i ? "," : "", i);
+        strcat(texts, "]}");
+        const struct aip_job_fields *f =
+                run_shipped("map-reduce-summary", "", texts, &id, AIP_JOB_COMPLETED);
+        expect_in(f->result, "text 0");
+        expect_in(f->result, "text 9\n\n");
+        expect_in(f->result, "text 22");
+        expect_refused(job_of("map-reduce-summary", "p", NULL), AIP_EINVAL, "input");
+}
+
+Test(agent_graphs, plan_and_execute_comes_to_an_answer)
+{
+        struct aip_id id;
+        const struct aip_job_fields *f =
+                run_shipped("plan-and-execute", "Find out", NULL, &id, AIP_JOB_COMPLETED);
+
+        cr_expect_gt(f->result.n, 0u);
+        cr_expect_gt(f->output_tokens, 0);
+}

@@ -1,6 +1,7 @@
 /*
- * "llm": asks a model once. {"config": NAME or list, "template": NAME or list, "messages": CHANNEL,
+ * "llm": asks a model once. {"config": NAMES, "template": NAMES, "messages": CHANNEL,
  * "system": EXPRESSION, "prompt": EXPRESSION, "output_schema": JSON Schema, "write": {CHANNEL: EXPRESSION}}.
+ * NAMES is a name, true for the job's own, or a list of these, of which the first that there is counts.
  * It neither retries nor stores anything: retries are the port's, the node's ("retry") and the job's.
  */
 #include "agent/llm_node.h"
@@ -48,7 +49,9 @@ static const aip_llm_config *active_config(const struct aip_agent_context *conte
                                            const aip_value *name)
 {
         const aip_llm_config *config =
-                aip_catalog_config(context->catalog, aip_value_as_string(name));
+                aip_value_type(name) == AIP_VALUE_BOOL
+                        ? context->config
+                        : aip_catalog_config(context->catalog, aip_value_as_string(name));
 
         return config && aip_llm_config_fields(config)->is_active ? config : NULL;
 }
@@ -64,7 +67,7 @@ static int pick_config(struct aip_llm_node_call *c, const struct aip_agent_conte
                 c->llm = context->llm;
                 return 0;
         }
-        if (aip_value_type(names) == AIP_VALUE_STRING)
+        if (aip_value_type(names) != AIP_VALUE_LIST)
                 config = active_config(context, names);
         for (size_t i = 0; !config && i < aip_value_size(names); i++)
                 config = active_config(context, aip_value_at(names, i));
@@ -136,20 +139,27 @@ static void llm_free(void *user)
 }
 AIP_DEFINE_CLEANUP(void *, llm_free);
 
+static int is_name(const aip_value *name)
+{
+        return aip_value_type(name) == AIP_VALUE_STRING || aip_value_as_bool(name, 0);
+}
+
 static int read_names(const struct aip_graph_node_spec *spec, const char *member,
                       const aip_value **ret_names, aip_error **err)
 {
         const aip_value *names = aip_value_get_cstr(spec->fields, member);
         size_t n = aip_value_size(names);
-        int is_good = !names || aip_value_type(names) == AIP_VALUE_STRING ||
-                      (aip_value_type(names) == AIP_VALUE_LIST && n > 0);
+        int is_good =
+                !names || is_name(names) || (aip_value_type(names) == AIP_VALUE_LIST && n > 0);
 
-        for (size_t i = 0; is_good && i < n; i++)
-                is_good = aip_value_type(aip_value_at(names, i)) == AIP_VALUE_STRING;
+        if (aip_value_type(names) == AIP_VALUE_LIST)
+                for (size_t i = 0; is_good && i < n; i++)
+                        is_good = is_name(aip_value_at(names, i));
         *ret_names = names;
         return is_good ? 0
                        : aip_graph_spec_error(spec, member, err,
-                                              "must be a name, or a list of names");
+                                              "must be a name, true for the job's own, or a list "
+                                              "of these");
 }
 
 static int read_messages(struct aip_llm_node *node, const struct aip_graph_node_spec *spec,

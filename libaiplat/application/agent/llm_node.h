@@ -12,7 +12,8 @@
 struct aip_llm_node {
         aip_graph_document *document;
         const char *name;
-        /* A name, or a list of which the first that there is counts; NULL: the job's. The document's. */
+        /* A name, true for the job's, or a list of these of which the first that there is counts; NULL: as if
+         * it were true, but see llm_prompt.c. The document's. */
         const aip_value *configs, *templates;
         uint32_t messages;                    /* the channel of the conversation, or NO_CHANNEL */
         uint32_t input_tokens, output_tokens; /* channels that sum them, or NO_CHANNEL */

@@ -14,17 +14,24 @@ static struct aip_str text_of(const aip_value *value)
         return value ? aip_value_as_string(value) : (struct aip_str){NULL, 0};
 }
 
+static const aip_prompt_template *named_template(const struct aip_agent_context *context,
+                                                 const aip_value *name)
+{
+        return aip_value_type(name) == AIP_VALUE_BOOL
+                       ? context->prompt_template
+                       : aip_catalog_template(context->catalog, aip_value_as_string(name));
+}
+
 /* The first of the names that the catalog has. */
 static const aip_prompt_template *find_template(const struct aip_agent_context *context,
                                                 const aip_value *names)
 {
         const aip_prompt_template *found = NULL;
 
-        if (aip_value_type(names) == AIP_VALUE_STRING)
-                return aip_catalog_template(context->catalog, aip_value_as_string(names));
+        if (aip_value_type(names) != AIP_VALUE_LIST)
+                return named_template(context, names);
         for (size_t i = 0; !found && i < aip_value_size(names); i++)
-                found = aip_catalog_template(context->catalog,
-                                             aip_value_as_string(aip_value_at(names, i)));
+                found = named_template(context, aip_value_at(names, i));
         return found;
 }
 
