@@ -21,6 +21,7 @@
 #include <aiplat/ports/job_repository.h>
 #include <aiplat/ports/queue.h>
 #include <aiplat/ports/random.h>
+#include <aiplat/tool_registry.h>
 
 AIP_BEGIN_DECLS
 
@@ -59,6 +60,7 @@ struct aip_processing_service_options {
         const struct aip_processing_graph *graphs; /* borrowed for the service's life */
         size_t n_graphs;
         struct aip_event_stream events; /* for jobs that are followed; ops NULL: none */
+        aip_tool_registry *tools; /* borrowed; NULL: graphs have only the tools of their documents */
 };
 
 AIP_API int aip_processing_service_new(const struct aip_processing_service_options *options,

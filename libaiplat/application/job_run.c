@@ -58,6 +58,7 @@ void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing
         ports->relay = o->relay;
         ports->llms = o->llms;
         ports->checkpoints = o->checkpoints;
+        ports->factory.tools = o->tools;
         ports->graphs = o->graphs;
         ports->n_graphs = o->n_graphs;
         ports->events = o->events;

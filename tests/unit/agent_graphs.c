@@ -9,6 +9,62 @@
 #define HEARTBEAT_MS 1000
 
 static struct one_node one;
+static aip_tool_registry *tools;
+static int n_tool_calls;
+
+/* The tool "add": a + b; it has no patience for thirteen. */
+static int add(void *user, const aip_value *arguments, aip_value **ret_content, aip_error **err)
+{
+        int64_t sum = aip_value_as_int(aip_value_get_cstr(arguments, "a"), 0) +
+                      aip_value_as_int(aip_value_get_cstr(arguments, "b"), 0);
+
+        (void)user;
+        n_tool_calls++;
+        if (sum == 13)
+                return aip_error_set(err, AIP_EINVAL, "thirteen is unlucky");
+        *ret_content = aip_value_int(sum);
+        return *ret_content ? 0 : aip_error_set_nomem(err);
+}
+
+#define ADD_PARAMETERS                                                                             \
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},"                       \
+        "\"b\":{\"type\":\"integer\"}},\"required\":[\"a\",\"b\"],\"additionalProperties\":false}"
+
+/* The tool "hang": never answers. */
+static void hang_call(void *self, struct aip_tool_call *call)
+{
+        (void)self, (void)call;
+        n_tool_calls++;
+}
+
+static void hang_cancel(void *self, struct aip_tool_call *call)
+{
+        aip_error *err = NULL;
+
+        (void)self;
+        aip_error_set(&err, AIP_ECANCELLED, "cancelled");
+        aip_op_finish(one.loop.port, &call->op, err);
+}
+
+static const struct aip_tool_ops hang_ops = {sizeof(hang_ops), hang_call, hang_cancel, NULL};
+
+static void register_tools(void)
+{
+        struct aip_tool_options hang = {.self_size = sizeof(hang),
+                                        .name = AIP_STR("hang"),
+                                        .group = AIP_STR("bad"),
+                                        .tool = {&hang_ops, NULL}};
+
+        n_tool_calls = 0;
+        cr_assert_eq(aip_tool_registry_new(one.loop.port, &tools, NULL), 0);
+        cr_assert_eq(aip_tool_registry_add_function(tools, "add", "adds", ADD_PARAMETERS, add, NULL,
+                                                    NULL, NULL),
+                     0);
+        cr_assert_eq(aip_tool_registry_add_function(tools, "sum", NULL, ADD_PARAMETERS, add, NULL,
+                                                    NULL, NULL),
+                     0);
+        cr_assert_eq(aip_tool_registry_add(tools, &hang, NULL), 0);
+}
 
 static struct node_options options(uint64_t seed)
 {
@@ -19,6 +75,7 @@ static struct node_options options(uint64_t seed)
                                      .heartbeat_ms = HEARTBEAT_MS,
                                      .job_timeout_ms = 1000000,
                                      .log = &one.log,
+                                     .tools = tools,
                                      .checkpoints = one.store.checkpoints};
 }
 
@@ -33,13 +90,20 @@ static void open_world(void)
         cr_assert(test_loop_wait(&one.loop, 100, node_is_closed, &one.node));
         node_free(&one.node);
         put_template(&one, "terse", "Be terse.");
+        put_config(&one, "calls", "simulated,echo,call=add+sum,rounds=1", 1);
+        register_tools();
         o = options(2);
+        o.tools = tools;
         node_open(&one.node, one.loop.port, &one.store, &one.broker, &o);
         pass_ms(&one, 10);
 }
 
 static void close_world(void)
 {
+        /* The graphs, which have tools, go with the worker. */
+        node_begin_close(&one.node, 0);
+        cr_assert(test_loop_wait(&one.loop, 100, node_is_closed, &one.node));
+        aip_tool_registry_free(tools);
         one_node_close(&one);
 }
 
@@ -419,6 +483,102 @@ Test(agent_graphs, all_graphs_that_ship_can_run)
         }
 }
 
+/* ── tools ───────────────────────────────────────────────────────────────────────────────────── */
+
+#define REACT(tools)                                                                               \
+        "{'state': {'prompt': {}, 'messages': {'type': 'messages'}},"                              \
+        "'nodes': {'agent': {'type': 'llm', 'messages': 'messages', 'config': 'calls',"            \
+        "  'prompt': 'if (.messages | length) == 0 then .prompt else null end', 'tools': " tools   \
+        "},"                                                                                       \
+        " 'tools': {'type': 'tools', 'messages': 'messages', 'tools': " tools "}},"                \
+        "'edges': [{'from': '__start__', 'to': 'agent'},"                                          \
+        " {'from': 'agent', 'when': [{'if': '.messages[-1].tool_calls', 'to': 'tools'}],"          \
+        "  'else': '__end__'}, {'from': 'tools', 'to': 'agent'}],"                                 \
+        "'result': '[.messages[] | select(.role == \\'tool\\') | {content, name, is_error}]'}"
+
+Test(agent_graphs, a_model_calls_tools_until_it_is_done)
+{
+        put_graph(REACT("['add', 'sum']"));
+        expect_result("{\"a\":3,\"b\":4}", NULL,
+                      "[{\"content\":\"7\",\"name\":\"add\",\"is_error\":null},"
+                      "{\"content\":\"7\",\"name\":\"sum\",\"is_error\":null}]");
+        cr_expect_eq(n_tool_calls, 2);
+}
+
+Test(agent_graphs, what_tools_fail_with_is_told_to_the_model)
+{
+        put_graph(REACT("['add', 'sum']"));
+        struct aip_id id = run_graph("{\"a\":6,\"b\":7}", NULL, AIP_JOB_COMPLETED);
+        expect_in(stored(&one, &id)->result,
+                  "thirteen is unlucky\",\"name\":\"add\",\"is_error\":true");
+        id = run_graph("{\"a\":6,\"b\":\"x\"}", NULL, AIP_JOB_COMPLETED);
+        expect_in(stored(&one, &id)->result, "arguments/b: must be");
+        cr_expect_eq(n_tool_calls, 2, "called with wrong arguments");
+}
+
+Test(agent_graphs, tools_that_are_not_there_fail_the_job)
+{
+        put_graph(REACT("['subtract']"));
+        struct aip_id id = run_graph("p", NULL, AIP_JOB_FAILED);
+        expect_text(stored(&one, &id)->error_code, "caller_tool_not_found");
+        expect_in(stored(&one, &id)->error_message, "there is no tool \"subtract\" here");
+        expect_bad("{'state': {'m': {'type': 'messages'}}, 'tools': {'t': {'type': 'magic'}},"
+                   "'nodes': {'a': {'type': 'tools', 'messages': 'm'}}," ONE_NODE "}",
+                   "/tools/t/type: there are no tools of type \"magic\"");
+        expect_bad("{'state': {'x': {}}, 'nodes': {'a': {'type': 'llm', 'tools': 'add',"
+                   "'write': {'x': '1'}}}," ONE_NODE "}",
+                   "/nodes/a/tools: must be a list");
+        expect_bad("{'state': {'x': {}}, 'nodes': {'a': {'type': 'llm', 'tool_choice': 'none',"
+                   "'write': {'x': '1'}}}," ONE_NODE "}",
+                   "/nodes/a/tool_choice: there are no");
+        expect_bad("{'state': {'x': {}}, 'nodes': {'a': {'type': 'tool'}}," ONE_NODE "}",
+                   "/nodes/a/tool: is missing");
+        expect_bad("{'state': {'x': {}}, 'nodes': {'a': {'type': 'tools'}}," ONE_NODE "}",
+                   "/nodes/a/messages: is missing");
+}
+
+Test(agent_graphs, a_graph_calls_one_tool)
+{
+        put_graph("{'state': {'n': {}, 'sum': {}}, 'nodes': {'a': {'type': 'tool', 'tool': 'add',"
+                  "'arguments': '{a: .n, b: 2}', 'write': {'sum': '$result * 10'}}}," ONE_NODE
+                  ", 'result': '.sum'}");
+        expect_result("", "{'n': 1}", "30");
+        struct aip_id id = run_graph("", "{'n': 11}", AIP_JOB_FAILED);
+        expect_in(stored(&one, &id)->error_message, "thirteen is unlucky");
+        id = run_graph("", "{'n': 'x'}", AIP_JOB_FAILED);
+        expect_in(stored(&one, &id)->error_message, "arguments/a: must be");
+}
+
+Test(agent_graphs, a_tool_that_hangs_can_be_cancelled)
+{
+        put_graph("{'state': {'x': {}}, 'nodes': {'a': {'type': 'tool', 'tool': 'hang',"
+                  "'write': {'x': '1'}}}," ONE_NODE "}");
+        struct aip_id id = submit(&one, job_of("mine", "p", NULL));
+        pass_ms(&one, 1000);
+        cr_expect_eq(n_tool_calls, 1);
+        cancel(&one, &id);
+        pass_ms(&one, 1000 + HEARTBEAT_MS);
+        cr_expect_eq(aip_processing_service_running(one.node.worker), 0u, "it still waits");
+}
+
+Test(agent_graphs, tools_have_groups)
+{
+        aip_tool_set *set = NULL;
+        const aip_value *list = NULL;
+        aip_value *names = NULL;
+
+        cr_assert_eq(aip_value_parse(AIP_STR("[\"bad:*\"]"), &names, NULL), 0);
+        cr_assert_eq(aip_tool_set_new(tools, names, NULL, &set, NULL), 0);
+        cr_assert_eq(aip_tool_set_describe(set, &list, NULL), 0);
+        assert_value(aip_value_ref(list),
+                     "[{\"name\":\"hang\",\"parameters\":{\"type\":\"object\"}}]", "one");
+        aip_tool_registry_remove_group(tools, AIP_STR("bad"));
+        cr_assert_eq(aip_tool_set_describe(set, &list, NULL), 0);
+        assert_value(aip_value_ref(list), "[]", "gone");
+        aip_tool_set_free(set);
+        aip_value_unref(names);
+}
+
 /* ── each of them ────────────────────────────────────────────────────────────────────────────── */
 
 static const struct aip_job_fields *run_shipped(const char *graph, const char *prompt,
@@ -481,4 +641,15 @@ Test(agent_graphs, plan_and_execute_comes_to_an_answer)
 
         cr_expect_gt(f->result.n, 0u);
         cr_expect_gt(f->output_tokens, 0);
+}
+
+Test(agent_graphs, react_agent_uses_its_tools_and_answers)
+{
+        struct aip_job_submit request = job_of("react-agent", "{\"a\":3,\"b\":4}", NULL);
+
+        aip_tool_registry_remove_group(tools, AIP_STR("bad"));
+        request.spec.config_name = AIP_STR("calls");
+        struct aip_id id = submit(&one, request);
+        expect_in(rest(&id, AIP_JOB_COMPLETED)->result, "[simulated] ");
+        cr_expect_eq(n_tool_calls, 2, "%d", n_tool_calls);
 }

@@ -63,3 +63,41 @@ int aip_node_fail_missing(aip_error **err, const char *kind, const char *what,
                 aip_error_set_kind(*err, kind);
         return AIP_ENOTFOUND;
 }
+
+int aip_node_tools(const struct aip_node_maker *maker, const struct aip_graph_node_spec *spec,
+                   const char *member, const aip_value *fallback, aip_tool_set **ret_set,
+                   aip_error **err)
+{
+        const aip_value *names = aip_value_get_cstr(spec->fields, member);
+        int is_good = !names || aip_value_type(names) == AIP_VALUE_LIST;
+
+        for (size_t i = 0; is_good && i < aip_value_size(names); i++)
+                is_good = aip_value_type(aip_value_at(names, i)) == AIP_VALUE_STRING;
+        if (!is_good)
+                return aip_graph_spec_error(spec, member, err, "must be a list of tools' names");
+        names = names ? names : fallback;
+        return names ? aip_tool_set_new(maker->tools, names,
+                                        aip_graph_document_tools(spec->document), ret_set, err)
+                     : 0;
+}
+
+int aip_node_messages(const struct aip_graph_node_spec *spec, uint32_t *ret_channel,
+                      aip_error **err)
+{
+        struct aip_str name = {NULL, 0};
+        enum aip_channel_kind kind;
+        int r = aip_node_text(spec, "messages", &name, err);
+
+        *ret_channel = AIP_GRAPH_DOCUMENT_NO_CHANNEL;
+        if (r < 0 || !name.p)
+                return r;
+        *ret_channel = aip_graph_document_channel(spec->document, name);
+        if (*ret_channel == AIP_GRAPH_DOCUMENT_NO_CHANNEL)
+                return aip_graph_spec_error(spec, "messages", err, "there is no channel \"%.*s\"",
+                                            AIP_STR_ARG(name));
+        kind = aip_graph_document_channel_kind(spec->document, *ret_channel);
+        if (kind == AIP_CHANNEL_MESSAGES || kind == AIP_CHANNEL_APPEND)
+                return 0;
+        return aip_graph_spec_error(spec, "messages", err,
+                                    "the channel must be of type messages or append");
+}

@@ -7,13 +7,19 @@
 #define AIPLAT_APPLICATION_AGENT_NODE_H
 
 #include <aiplat/graph_document.h>
+#include <aiplat/tool_registry.h>
 
 #include "agent/agent_context.h"
 #include "macros.h"
 #include "mem.h"
 
-extern const struct aip_graph_node_type aip_fail_node, aip_human_node, aip_llm_node,
-        aip_transform_node, aip_wait_node;
+extern const struct aip_graph_node_type aip_fail_node, aip_human_node, aip_llm_node, aip_tool_node,
+        aip_tools_node, aip_transform_node, aip_wait_node;
+
+/* `self` of every type: what nodes are made with. */
+struct aip_node_maker {
+        aip_tool_registry *tools; /* or NULL */
+};
 
 /* The state that a task sees, and what was sent to it: what expressions are evaluated on. */
 struct aip_node_sight {
@@ -28,6 +34,16 @@ void aip_node_sight_deinit(struct aip_node_sight *sight);
 /* A member that must be a string, as text of the document; *ret_text stays as it is when it is not there. */
 int aip_node_text(const struct aip_graph_node_spec *spec, const char *member,
                   struct aip_str *ret_text, aip_error **err);
+
+/* A member that must be a list of tools' names; `fallback` (or NULL) when it is not there. *ret_set is owned
+ * by caller; NULL: there is no such member. */
+int aip_node_tools(const struct aip_node_maker *maker, const struct aip_graph_node_spec *spec,
+                   const char *member, const aip_value *fallback, aip_tool_set **ret_set,
+                   aip_error **err);
+
+/* The channel of a conversation that a member names; NO_CHANNEL when it is not there. */
+int aip_node_messages(const struct aip_graph_node_spec *spec, uint32_t *ret_channel,
+                      aip_error **err);
 
 /* The expression's value as text: a string as it is, anything else as JSON. *ret_text stays as it is when
  * the value is null, or `expression` NULL. */

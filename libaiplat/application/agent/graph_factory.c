@@ -17,21 +17,23 @@ static void made_free(struct made *made)
         aip_free(made);
 }
 
-static int compile(const aip_graph_document *document, aip_graph **ret_graph, aip_error **err)
+static int compile(aip_tool_registry *tools, const aip_graph_document *document,
+                   aip_graph **ret_graph, aip_error **err)
 {
-        const struct aip_graph_node_type types[] = {aip_fail_node, aip_human_node, aip_llm_node,
-                                                    aip_transform_node, aip_wait_node};
+        const struct aip_graph_node_type types[] = {
+                aip_fail_node,  aip_human_node,     aip_llm_node, aip_tool_node,
+                aip_tools_node, aip_transform_node, aip_wait_node};
+        struct aip_node_maker maker = {tools};
 
-        return aip_graph_document_compile(document, types, AIP_ARRAY_SIZE(types), NULL, ret_graph,
+        return aip_graph_document_compile(document, types, AIP_ARRAY_SIZE(types), &maker, ret_graph,
                                           err);
 }
 
-int aip_graph_factory_check(void *self, const aip_graph_document *document, aip_error **err)
+int aip_graph_factory_check(void *tools, const aip_graph_document *document, aip_error **err)
 {
         aip_graph *graph = NULL;
-        int r = compile(document, &graph, err);
+        int r = compile(tools, document, &graph, err);
 
-        (void)self;
         aip_graph_unref(graph);
         return r;
 }
@@ -67,7 +69,7 @@ int aip_graph_factory_get(struct aip_graph_factory *factory, const aip_graph_doc
                 *ret_graph = aip_graph_ref(made->graph);
                 return 0;
         }
-        if ((r = compile(document, ret_graph, err)) == 0)
+        if ((r = compile(factory->tools, document, ret_graph, err)) == 0)
                 keep(factory, document, *ret_graph);
         return r;
 }

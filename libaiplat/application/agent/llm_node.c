@@ -1,6 +1,6 @@
 /*
  * "llm": asks a model once. {"config": NAMES, "template": NAMES, "messages": CHANNEL,
- * "system": EXPRESSION, "prompt": EXPRESSION, "output_schema": JSON Schema, "write": {CHANNEL: EXPRESSION}}.
+ * "system": EXPRESSION, "prompt": EXPRESSION, "tools": [TOOL], "tool_choice": …, "output_schema": JSON Schema, "write": {CHANNEL: EXPRESSION}}.
  * NAMES is a name, true for the job's own, or a list of these, of which the first that there is counts.
  * It neither retries nor stores anything: retries are the port's, the node's ("retry") and the job's.
  */
@@ -17,6 +17,7 @@ static void end_call(struct aip_llm_node_call *c, aip_value *update, aip_error *
         aip_node_sight_deinit(&c->sight);
         aip_value_unref(c->system_text);
         aip_value_unref(c->prompt_text);
+        aip_value_unref(c->tools);
         aip_buf_deinit(&c->system);
         aip_buf_deinit(&c->user);
         aip_free(c->messages);
@@ -86,6 +87,22 @@ static int64_t sooner(int64_t a, int64_t b)
         return AIP_MIN(a, b);
 }
 
+/* As they are now: tools may come and go. */
+static int offer_tools(struct aip_llm_node_call *c, aip_error **err)
+{
+        const struct aip_llm_node *node = c->node;
+        const aip_value *tools = NULL;
+        int r = node->tools ? aip_tool_set_describe(node->tools, &tools, err) : 0;
+
+        if (r < 0 || aip_value_size(tools) == 0)
+                return r;
+        c->tools = aip_value_ref(tools);
+        c->call.tools = tools;
+        c->call.tool_choice = node->tool_choice;
+        c->call.tool_choice_name = node->tool_choice_name;
+        return 0;
+}
+
 static void ask(struct aip_llm_node_call *c, const struct aip_agent_context *context)
 {
         struct aip_llm_call *call = &c->call;
@@ -110,7 +127,8 @@ static void llm_start(void *user, aip_graph_task *task)
         aip_buf_init(&c->system, AIP_RENDERED_MAX_BYTES);
         aip_buf_init(&c->user, AIP_RENDERED_MAX_BYTES);
         if (aip_node_look(c->node->document, task, &c->sight, &err) < 0 ||
-            pick_config(c, context, &err) < 0 || aip_llm_node_tell(c, context, &err) < 0)
+            pick_config(c, context, &err) < 0 || aip_llm_node_tell(c, context, &err) < 0 ||
+            offer_tools(c, &err) < 0)
                 end_call(c, NULL, err);
         else
                 ask(c, context);
@@ -134,6 +152,7 @@ static void llm_free(void *user)
         aip_expression_unref(node->prompt);
         aip_json_schema_unref(node->schema);
         aip_graph_writes_free(node->writes);
+        aip_tool_set_free(node->tools);
         aip_graph_document_unref(node->document);
         aip_free(node);
 }
@@ -162,25 +181,23 @@ static int read_names(const struct aip_graph_node_spec *spec, const char *member
                                               "of these");
 }
 
-static int read_messages(struct aip_llm_node *node, const struct aip_graph_node_spec *spec,
-                         aip_error **err)
+static int read_tool_choice(struct aip_llm_node *node, const struct aip_graph_node_spec *spec,
+                            aip_error **err)
 {
-        struct aip_str name = {NULL, 0};
-        enum aip_channel_kind kind;
-        int r = aip_node_text(spec, "messages", &name, err);
+        struct aip_str choice = AIP_STR("auto");
+        int r = aip_node_text(spec, "tool_choice", &choice, err);
 
-        node->messages = AIP_GRAPH_DOCUMENT_NO_CHANNEL;
-        if (r < 0 || !name.p)
+        if (r < 0)
                 return r;
-        node->messages = aip_graph_document_channel(spec->document, name);
-        if (node->messages == AIP_GRAPH_DOCUMENT_NO_CHANNEL)
-                return aip_graph_spec_error(spec, "messages", err, "there is no channel \"%.*s\"",
-                                            AIP_STR_ARG(name));
-        kind = aip_graph_document_channel_kind(spec->document, node->messages);
-        if (kind == AIP_CHANNEL_MESSAGES || kind == AIP_CHANNEL_APPEND)
-                return 0;
-        return aip_graph_spec_error(spec, "messages", err,
-                                    "the channel must be of type messages or append");
+        if (!node->tools && aip_value_get_cstr(spec->fields, "tool_choice"))
+                return aip_graph_spec_error(spec, "tool_choice", err, "there are no \"tools\"");
+        node->tool_choice = aip_str_eq(choice, AIP_STR("auto"))       ? AIP_LLM_TOOLS_AUTO
+                            : aip_str_eq(choice, AIP_STR("none"))     ? AIP_LLM_TOOLS_NONE
+                            : aip_str_eq(choice, AIP_STR("required")) ? AIP_LLM_TOOLS_REQUIRED
+                                                                      : AIP_LLM_TOOLS_NAMED;
+        if (node->tool_choice == AIP_LLM_TOOLS_NAMED)
+                node->tool_choice_name = choice;
+        return 0;
 }
 
 static int read_schema(struct aip_llm_node *node, const struct aip_graph_node_spec *spec,
@@ -211,8 +228,8 @@ static uint32_t sum_channel(const aip_graph_document *document, const char *name
                        : AIP_GRAPH_DOCUMENT_NO_CHANNEL;
 }
 
-static int read_members(struct aip_llm_node *node, const struct aip_graph_node_spec *spec,
-                        aip_error **err)
+static int read_members(struct aip_llm_node *node, const struct aip_node_maker *maker,
+                        const struct aip_graph_node_spec *spec, aip_error **err)
 {
         static const char *const variables[] = {"answer", "value", "tool_calls", "finish_reason"};
         int r = read_names(spec, "config", &node->configs, err);
@@ -220,7 +237,11 @@ static int read_members(struct aip_llm_node *node, const struct aip_graph_node_s
         if (r == 0)
                 r = read_names(spec, "template", &node->templates, err);
         if (r == 0)
-                r = read_messages(node, spec, err);
+                r = aip_node_messages(spec, &node->messages, err);
+        if (r == 0)
+                r = aip_node_tools(maker, spec, "tools", NULL, &node->tools, err);
+        if (r == 0)
+                r = read_tool_choice(node, spec, err);
         if (r == 0)
                 r = aip_graph_spec_expression(spec, "system", NULL, 0, &node->system, err);
         if (r == 0)
@@ -244,14 +265,13 @@ static int llm_make(void *self, const struct aip_graph_node_spec *spec,
         _cleanup_(llm_free_p) void *kept = node;
         int r;
 
-        (void)self;
         if (!node)
                 return aip_error_set_nomem(err);
         node->document = aip_graph_document_ref(spec->document);
         node->name = spec->name.p;
         node->input_tokens = sum_channel(spec->document, "input_tokens");
         node->output_tokens = sum_channel(spec->document, "output_tokens");
-        if ((r = read_members(node, spec, err)) < 0)
+        if ((r = read_members(node, self, spec, err)) < 0)
                 return r;
         options->start = llm_start;
         options->cancel = llm_cancel;
@@ -261,7 +281,7 @@ static int llm_make(void *self, const struct aip_graph_node_spec *spec,
         return 0;
 }
 
-static const char *const members[] = {"config", "template",      "messages", "system",
-                                      "prompt", "output_schema", "write",    NULL};
+static const char *const members[] = {"config", "template",    "messages",      "system", "prompt",
+                                      "tools",  "tool_choice", "output_schema", "write",  NULL};
 
 const struct aip_graph_node_type aip_llm_node = {"llm", llm_make, members};

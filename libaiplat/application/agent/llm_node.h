@@ -20,7 +20,10 @@ struct aip_llm_node {
         aip_expression *system, *prompt;      /* or NULL */
         const aip_value *output_schema;       /* the document's, or NULL */
         aip_json_schema *schema;              /* the same */
-        aip_graph_writes *writes;             /* or NULL */
+        aip_tool_set *tools;                  /* or NULL */
+        enum aip_llm_tool_choice tool_choice;
+        struct aip_str tool_choice_name; /* the document's */
+        aip_graph_writes *writes;        /* or NULL */
 };
 
 /* One call: the task's memory. */
@@ -32,6 +35,7 @@ struct aip_llm_node_call {
         struct aip_node_sight sight;
         struct aip_llm_message *messages;     /* n of the call */
         aip_value *system_text, *prompt_text; /* what expressions gave */
+        aip_value *tools;                     /* those offered, or NULL */
         struct aip_buf system, user;          /* what the template gave */
 };
 

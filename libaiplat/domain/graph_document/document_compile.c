@@ -36,7 +36,8 @@ static int fail_type(const struct aip_place *at, const struct aip_graph_node_typ
 /* What `make` has refused without saying where stands at the node. */
 static int place_refusal(const struct aip_place *at, aip_error *cause, aip_error **err)
 {
-        if (strncmp(aip_error_message(cause), "/nodes/", 7) == 0)
+        if (strncmp(aip_error_message(cause), "/nodes/", 7) == 0 ||
+            strncmp(aip_error_message(cause), "/tools/", 7) == 0)
                 return aip_error_propagate(err, cause);
         return aip_place_wrap(at, cause, err);
 }

@@ -63,6 +63,7 @@ static void make_worker(struct node *n, const struct node_options *o)
         worker.checkpoints = o->checkpoints;
         worker.graphs = o->graphs;
         worker.n_graphs = o->n_graphs;
+        worker.tools = o->tools;
         worker.concurrency = o->concurrency;
         worker.lease_ms = o->lease_ms;
         worker.heartbeat_ms = o->heartbeat_ms;

@@ -22,6 +22,7 @@ struct node_options {
         const struct aip_log *log;
         const struct aip_processing_graph *graphs; /* that jobs may name, kept in these: */
         size_t n_graphs;
+        aip_tool_registry *tools; /* or NULL */
         struct aip_checkpoint_store checkpoints;
         int does_not_start; /* the suite starts the services itself */
 };
