@@ -16,6 +16,7 @@
 #include <aiplat/ports/loop.h>
 #include <aiplat/ports/queue.h>
 #include <aiplat/ports/random.h>
+#include <aiplat/tool_registry.h>
 
 AIP_BEGIN_DECLS
 
@@ -140,11 +141,14 @@ struct aip_http_client_options {
         int32_t max_connections_per_host; /* default 256; more calls wait for a free one */
         const char *ca_file;     /* PEM bundle of the authorities to trust; NULL: the system's */
         int32_t idle_timeout_ms; /* without any call: connections are closed; default 30,000 */
+        /* Connect to addresses of the public Internet only; what counts is the address, not the name.
+         * Default 0. */
+        int32_t public_addresses_only;
 };
 #define AIP_HTTP_CLIENT_OPTIONS_INIT                                                               \
         {                                                                                          \
                 sizeof(struct aip_http_client_options), {NULL, NULL}, NULL, 10000, 256, NULL,      \
-                        30000                                                                      \
+                        30000, 0                                                                   \
         }
 AIP_API int aip_http_client_new(const struct aip_http_client_options *options,
                                 aip_http_client **ret_client, aip_error **err);
@@ -170,6 +174,20 @@ AIP_API int aip_anthropic_llm_new(aip_http_client *client, const char *base_url,
  * Unknown words are ignored, so that any model's name may stand there.
  */
 AIP_API int aip_simulated_llm_new(struct aip_loop loop, struct aip_llm *ret_llm, aip_error **err);
+
+/*
+ * HTTP tools, as graph documents describe them (docs/tools.md). `hosts` are those that they may call: "HOST",
+ * "HOST:PORT", "*.DOMAIN" with commas between, or "*"; NULL or "": none. Give them a client of their own,
+ * with public_addresses_only, unless private addresses may be called too. The client is borrowed.
+ */
+typedef struct aip_http_tools aip_http_tools;
+AIP_API int aip_http_tools_new(aip_http_client *client, const char *hosts,
+                               aip_http_tools **ret_tools, aip_error **err);
+/* As the type "http". */
+AIP_API int aip_http_tools_register(aip_http_tools *tools, aip_tool_registry *registry,
+                                    aip_error **err);
+/* Its tools are gone before. Accepts NULL. */
+AIP_API void aip_http_tools_free(aip_http_tools *tools);
 
 AIP_END_DECLS
 

@@ -18,12 +18,14 @@
 #include "llm/http_client.h"
 #include "hash_map.h"
 #include "llm/provider_error.h"
+#include "llm/public_address.h"
 #include "macros.h"
 #include "mem.h"
 #include <aiplat/version.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #define HEADERS_MAX_BYTES  ((size_t)64 * 1024)
 #define KEEP_BODY_BYTES    ((size_t)64 * 1024)
@@ -55,6 +57,7 @@ struct transfer {
         struct curl_slist *headers;
         struct aip_buf response_headers, response_body;
         int is_too_large, is_refused; /* why a write callback broke off */
+        int is_private;               /* an address was refused */
         struct aip_list link;         /* among the idle ones */
         char error_text[CURL_ERROR_SIZE];
 };
@@ -148,6 +151,19 @@ static size_t on_body(char *p, size_t size, size_t n, void *user)
         return r < 0 ? 0 : piece.n;
 }
 
+/* libcurl connects to the very address that it asks for a socket for, after names are resolved; so a name
+ * cannot lead to another address than the one that is looked at here. */
+static curl_socket_t open_public_socket(void *user, curlsocktype purpose, struct curl_sockaddr *a)
+{
+        struct transfer *t = user;
+        (void)purpose;
+        if (!aip_address_is_public(&a->addr)) {
+                t->is_private = 1;
+                return CURL_SOCKET_BAD;
+        }
+        return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 /* ---- transfers: easy handles and what belongs to them ---- */
 
 static void free_transfer(struct transfer *t)
@@ -173,6 +189,9 @@ static int set_connection_options(const aip_http_client *client, CURL *easy)
         bad |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                                 (long)client->options.connect_timeout_ms) != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_SHARE, client->share) != CURLE_OK;
+        if (client->options.public_addresses_only)
+                bad |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_public_socket) !=
+                       CURLE_OK;
         if (client->ca_file)
                 bad |= curl_easy_setopt(easy, CURLOPT_CAINFO, client->ca_file) != CURLE_OK;
         /* Or the end of a transfer waits for the thread that resolves its host's name. */
@@ -192,6 +211,7 @@ static int set_transfer_options(struct transfer *t)
         bad |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, t) != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_BYTES) != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, WRITE_BYTES) != CURLE_OK;
+        bad |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK;
         return bad;
 }
 
@@ -261,6 +281,29 @@ static int is_https(const char *url)
         return strncasecmp(url, "https:", 6) == 0;
 }
 
+static int has_body(const char *method)
+{
+        return !method || (strcmp(method, "GET") != 0 && strcmp(method, "DELETE") != 0);
+}
+
+/* The handle may have carried another method before. */
+static int set_method(CURL *easy, const struct aip_http_request *request)
+{
+        int bad = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL) != CURLE_OK;
+        if (has_body(request->method)) {
+                bad |= curl_easy_setopt(easy, CURLOPT_POST, 1L) != CURLE_OK;
+                bad |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                                        (curl_off_t)request->body.n) != CURLE_OK;
+                bad |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+                                        request->body.p ? request->body.p : "") != CURLE_OK;
+        } else {
+                bad |= curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) != CURLE_OK;
+        }
+        if (request->method)
+                bad |= curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) != CURLE_OK;
+        return bad;
+}
+
 /* HTTP/2 is agreed upon while a TLS connection is set up, so waiting for a connection that may be
  * shared is worth it there; over plain HTTP it would mean to wait for a whole answer. */
 static int set_request(struct transfer *t, struct aip_http_request *request)
@@ -269,7 +312,7 @@ static int set_request(struct transfer *t, struct aip_http_request *request)
         long version = https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
         CURL *easy = t->easy;
         t->request = request;
-        t->is_too_large = t->is_refused = 0;
+        t->is_too_large = t->is_refused = t->is_private = 0;
         t->error_text[0] = '\0';
         aip_buf_clear(&t->response_headers);
         aip_buf_clear(&t->response_body);
@@ -277,10 +320,7 @@ static int set_request(struct transfer *t, struct aip_http_request *request)
         int bad = curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version) != CURLE_OK;
         bad |= curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)https) != CURLE_OK;
-        bad |= curl_easy_setopt(easy, CURLOPT_POST, 1L) != CURLE_OK;
-        bad |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.n) !=
-               CURLE_OK;
-        bad |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.p) != CURLE_OK;
+        bad |= set_method(easy, request);
         return bad ? AIP_ENOMEM : set_headers(t, request);
 }
 
@@ -589,7 +629,7 @@ static const char *kind_of_curl_code(const struct transfer *t, CURLcode code)
 
 static int will_pass(const struct transfer *t, CURLcode code)
 {
-        if (t->is_too_large)
+        if (t->is_too_large || t->is_private)
                 return 0;
         switch ((int)code) {
         case CURLE_URL_MALFORMAT:
@@ -617,6 +657,10 @@ static aip_error *error_of_curl_code(const struct transfer *t, CURLcode code)
                                   "%s: the answer is larger than the limit (%zu bytes of body, "
                                   "%zu of headers)",
                                   request->label, request->max_response_bytes, HEADERS_MAX_BYTES);
+        else if (t->is_private)
+                aip_llm_error_set(&err, AIP_LLM_CALLER_PERMISSION,
+                                  "%s: the host has a private address, which is not allowed here",
+                                  request->label);
         else
                 aip_llm_error_set(&err, kind_of_curl_code(t, code), "%s: %s", request->label, why);
         aip_error_set_retryable(err, will_pass(t, code), 0);

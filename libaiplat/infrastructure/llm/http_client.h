@@ -1,7 +1,7 @@
 /*
- * HTTP requests on the loop, over one libcurl multi handle: what the provider adapters stand on.
- * Private to this folder; programs see only its constructor (aiplat/adapters.h). It knows nothing
- * of models, and no type of libcurl appears here.
+ * HTTP requests on the loop, over one libcurl multi handle: what the adapters of model providers and
+ * of tools stand on. Private to this layer; programs see only its constructor (aiplat/adapters.h). It
+ * knows nothing of models, and no type of libcurl appears here.
  *
  * What it promises: certificates are verified; redirects, proxies of the environment, cookies and
  * .netrc are not used; only http and https are spoken; names are resolved without blocking the
@@ -31,7 +31,7 @@ struct aip_http_response {
 /* The value of the first header of this name, without blanks around it; {NULL, 0} when absent. */
 struct aip_str aip_http_header_find(const struct aip_http_response *response, const char *name);
 
-/* A POST. Intrusive: zero it, fill in the first part, start it, keep it in place until `done`. */
+/* A request. Intrusive: zero it, fill in the first part, start it, keep it in place until `done`. */
 struct aip_http_request {
         /* set by the caller; borrowed until done */
         const char *label; /* who is asked, for messages: the provider's name */
@@ -39,6 +39,7 @@ struct aip_http_request {
         const struct aip_http_header *headers;
         size_t n_headers;
         struct aip_str body;
+        const char *method;        /* NULL: POST; GET and DELETE send no body */
         int64_t timeout_ms;        /* in all, waiting for a free connection included; > 0 */
         size_t max_response_bytes; /* of the body */
 
