@@ -14,6 +14,7 @@
 #include <aiplat/log.h>
 #include <aiplat/ports/catalog_repository.h>
 #include <aiplat/ports/job_repository.h>
+#include <aiplat/tool_registry.h>
 
 AIP_BEGIN_DECLS
 
@@ -26,6 +27,7 @@ struct aip_catalog_service_options {
         struct aip_catalog_repository catalog;
         struct aip_job_repository jobs; /* its watch() tells of changes */
         int64_t reconcile_ms;           /* 0: 5,000 */
+        aip_tool_registry *tools;       /* that graphs may name; borrowed; NULL: only their own */
 };
 
 AIP_API int aip_catalog_service_new(const struct aip_catalog_service_options *options,

@@ -26,6 +26,7 @@
 #include <aiplat/loops.h>
 #include <aiplat/processing_service.h>
 #include <aiplat/settings.h>
+#include <aiplat/tool_registry.h>
 
 AIP_BEGIN_DECLS
 
@@ -57,6 +58,8 @@ AIP_API aip_job_service *aip_runtime_jobs(aip_runtime *runtime);
 AIP_API aip_catalog_service *aip_runtime_catalog(aip_runtime *runtime);
 /* Register providers of your own here, before the worker starts. */
 AIP_API aip_llm_registry *aip_runtime_llms(aip_runtime *runtime);
+/* The tools that graphs may call: register functions and types of your own here, before the worker starts. */
+AIP_API aip_tool_registry *aip_runtime_tools(aip_runtime *runtime);
 
 /* Run the loop until the store is migrated and the catalog is loaded, so that jobs can be submitted;
  * AIP_EUNAVAILABLE with the reason when that takes longer than timeout_ms. */

@@ -199,6 +199,7 @@ int aip_catalog_service_new(const struct aip_catalog_service_options *options,
         s->jobs = options->jobs;
         s->reconcile_ms = options->reconcile_ms > 0 ? options->reconcile_ms : RECONCILE_MS;
         s->check_graph = aip_graph_factory_check;
+        s->check_graph_self = options->tools;
         s->timer.fire = reconcile;
         aip_list_init(&s->waiters);
         s->watcher.on_catalog_changed = catalog_changed;

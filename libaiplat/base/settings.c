@@ -56,7 +56,7 @@ struct api_key {
         char name[];
 };
 
-#define N_SPECS 24
+#define N_SPECS 26
 
 struct aip_settings {
         struct aip_settings_values values;
@@ -301,6 +301,10 @@ static const struct spec specs[] = {
          convert_http_url, FIELD(openai_base_url), 0, 0},
         {{"ANTHROPIC_BASE_URL", "https://api.anthropic.com", "base of the Anthropic API"},
          convert_http_url, FIELD(anthropic_base_url), 0, 0},
+        {{"AIPLAT_TOOL_HOSTS", "", "hosts that HTTP tools of graphs may call: HOST, HOST:PORT, *.DOMAIN, with commas between, or *"},
+         convert_text, FIELD(tool_hosts), 0, 0},
+        {{"AIPLAT_TOOL_PRIVATE_ADDRESSES", "false", "HTTP tools may connect to private addresses, too"},
+         convert_bool, FIELD(tool_private_addresses), 0, 0},
         {{"AIPLAT_RETENTION_HOURS", "720", "how long ended jobs are kept; 0: for ever"},
          convert_int, FIELD(retention_h), 0, 1000000},
         {{"AIPLAT_PARTITION_HOURS", "168", "time that one partition of the table of jobs covers (PostgreSQL)"},

@@ -3,7 +3,7 @@
  * the loop and takes everything down in the right order (runtime.h). Called by the programs in bin/
  * and by C programs that want the whole platform in-process. No rule of the platform lives here.
  *
- *     made:    loop ─ store ─ queue ─ cache ─ events ─ catalog ─ relay ─ job service ─ models
+ *     made:    loop ─ store ─ queue ─ cache ─ events ─ catalog ─ relay ─ job service ─ models ─ tools
  *     started: migration, then catalog and relay, then the worker; the gateway at once
  *     closed:  gateway and worker, which drain ─ relay and catalog ─ queue ─ cache ─ events ─ store ─ loop
  */
@@ -55,6 +55,9 @@ struct aip_runtime {
         struct aip_events_handle events;
         aip_http_client *http;
         aip_llm_registry *llms;
+        aip_http_client *tools_http; /* goes where documents say: not with the client of models */
+        aip_http_tools *http_tools;
+        aip_tool_registry *tools;
 
         aip_catalog_service *catalog;
         aip_outbox_relay *relay;
@@ -106,7 +109,8 @@ static int make_llms(struct aip_runtime *r, aip_error **err)
 
         http.loop = r->loop;
         http.log = &r->log;
-        http.ca_file = getenv("SSL_CERT_FILE"); /* as all of OpenSSL's users; libcurl does not ask */
+        http.ca_file =
+                getenv("SSL_CERT_FILE"); /* as all of OpenSSL's users; libcurl does not ask */
         /* All jobs of a worker may be at one host. */
         http.max_connections_per_host =
                 AIP_MAX(http.max_connections_per_host, r->settings->concurrency);
@@ -121,6 +125,25 @@ static int make_llms(struct aip_runtime *r, aip_error **err)
             (result = aip_simulated_llm_new(r->loop, &llm, err)) < 0)
                 return result;
         return add_llm(r, llm, err);
+}
+
+/* ── tools ───────────────────────────────────────────────────────────────────────────────────── */
+
+static int make_tools(struct aip_runtime *r, aip_error **err)
+{
+        struct aip_http_client_options http = AIP_HTTP_CLIENT_OPTIONS_INIT;
+        int result;
+
+        http.loop = r->loop;
+        http.log = &r->log;
+        http.ca_file = getenv("SSL_CERT_FILE");
+        http.public_addresses_only = !r->settings->tool_private_addresses;
+        if ((result = aip_tool_registry_new(r->loop, &r->tools, err)) < 0 ||
+            (result = aip_http_client_new(&http, &r->tools_http, err)) < 0 ||
+            (result = aip_http_tools_new(r->tools_http, r->settings->tool_hosts, &r->http_tools,
+                                         err)) < 0)
+                return result;
+        return aip_http_tools_register(r->http_tools, r->tools, err);
 }
 
 /* ── services ────────────────────────────────────────────────────────────────────────────────── */
@@ -162,6 +185,7 @@ static int make_services(struct aip_runtime *r, aip_error **err)
         catalog.log = relay.log = jobs.log = &r->log;
         catalog.catalog = r->store.catalog;
         catalog.jobs = relay.jobs = jobs.jobs = r->store.jobs;
+        catalog.tools = r->tools;
         relay.queue = r->queue.queue;
         if ((result = aip_job_events_parse(aip_str_of(r->settings->events), &relay.muted_events,
                                            err)) < 0)
@@ -209,12 +233,12 @@ static void migrated(struct aip_op *op)
         if (r->is_closing) {
                 close_parts(r);
         } else if (err) {
-                aip_trouble_occurred(&r->store_trouble, &r->log, r->component,
-                                     aip_now_ms(r->loop), "the store is not ready",
-                                     aip_error_message(err));
+                aip_trouble_occurred(&r->store_trouble, &r->log, r->component, aip_now_ms(r->loop),
+                                     "the store is not ready", aip_error_message(err));
                 aip_timer_set(r->loop, &r->migrate_timer, MIGRATE_PAUSE_MS);
         } else {
-                aip_trouble_over(&r->store_trouble, &r->log, r->component, "the store is not ready");
+                aip_trouble_over(&r->store_trouble, &r->log, r->component,
+                                 "the store is not ready");
                 start_services(r);
         }
 }
@@ -248,6 +272,7 @@ int aip_runtime_start_worker(aip_runtime *r, aip_error **err)
         o.catalog = r->catalog;
         o.relay = r->relay;
         o.llms = r->llms;
+        o.tools = r->tools;
         o.events = r->events.events;
         o.cache_ttl_s = r->settings->redis_job_ttl_s;
         o.concurrency = (uint32_t)r->settings->concurrency;
@@ -472,7 +497,7 @@ static int make_parts(struct aip_runtime *r, aip_error **err)
         if ((result = runtime_make_events(r->settings, &base, &r->events, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_EVENTS;
-        if ((result = make_llms(r, err)) < 0)
+        if ((result = make_llms(r, err)) < 0 || (result = make_tools(r, err)) < 0)
                 return result;
         return make_services(r, err);
 }
@@ -515,6 +540,9 @@ void aip_runtime_free(aip_runtime *r)
         aip_job_service_free(r->jobs);
         aip_job_feeds_free(r->feeds);
         aip_llm_registry_free(r->llms);
+        aip_tool_registry_free(r->tools);
+        aip_http_tools_free(r->http_tools);
+        aip_http_client_free(r->tools_http);
         aip_http_client_free(r->http);
         aip_uv_loop_free(r->uv);
 #ifdef AIP_FAULT_POINTS
@@ -566,6 +594,11 @@ aip_catalog_service *aip_runtime_catalog(aip_runtime *r)
 aip_llm_registry *aip_runtime_llms(aip_runtime *r)
 {
         return r->llms;
+}
+
+aip_tool_registry *aip_runtime_tools(aip_runtime *r)
+{
+        return r->tools;
 }
 
 int32_t aip_runtime_gateway_port(const aip_runtime *r)

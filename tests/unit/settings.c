@@ -58,6 +58,8 @@ Test(settings, defaults)
         cr_assert_eq(v->simulate_missing_keys, 1);
         cr_assert_str_eq(v->openai_base_url, "https://api.openai.com/v1");
         cr_assert_str_eq(v->anthropic_base_url, "https://api.anthropic.com");
+        cr_assert_str_eq(v->tool_hosts, "");
+        cr_assert_eq(v->tool_private_addresses, 0);
 }
 
 Test(settings, the_data_folder_follows_xdg)
@@ -312,7 +314,7 @@ Test(settings, every_default_it_names_can_be_set)
                 cr_assert_eq(load("", environment, NULL, &settings, NULL), 0, "%s", assignment);
                 aip_settings_free(settings);
         }
-        cr_assert_eq(n, 24u);
+        cr_assert_eq(n, 26u);
 }
 
 static int load_all(void *user, aip_error **err)

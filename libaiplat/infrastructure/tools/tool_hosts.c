@@ -93,7 +93,7 @@ int aip_tool_hosts_check(const char *hosts, aip_error **err)
         while (next_entry(&hosts, &entry))
                 if (read_pattern(entry, &pattern) < 0)
                         return aip_error_set(err, AIP_EINVAL,
-                                             "hosts of tools: '%.*s' is not HOST, HOST:PORT, "
+                                             "AIPLAT_TOOL_HOSTS: '%.*s' is not HOST, HOST:PORT, "
                                              "*.DOMAIN or *",
                                              AIP_STR_ARG(entry));
         return 0;
