@@ -66,7 +66,7 @@ def test_a_graph_calls_an_http_tool(open_site, weather):
 def test_hosts_that_are_not_named_are_refused_when_a_graph_is_stored(dev):
     answer = dev.start().api.put("/v1/graphs/weather", {"document": graph(1)})
     assert answer.status == 422
-    assert "/tools/weather/url" in str(answer.body) and "AIPLAT_TOOL_HOSTS" in answer.text
+    assert b"/tools/weather/url" in answer.body and b"AIPLAT_TOOL_HOSTS" in answer.body
 
 
 def test_private_addresses_are_refused_when_a_tool_is_called(dev, weather):
