@@ -181,6 +181,8 @@ AIP_API const aip_value *aip_graph_task_input(const aip_graph_task *task);
 /* Name a node that runs in the next step, beside those that the node's edges name (a Command), or
  * AIP_GRAPH_END, which names none. A target that the node did not declare fails the task. */
 AIP_API void aip_graph_task_goto(aip_graph_task *task, const char *target);
+/* Leave the node's edges, routers and joins aside: only what the task itself names comes next. */
+AIP_API void aip_graph_task_leave(aip_graph_task *task);
 /* Run `target` in the next step with an input of its own, once for each call. `input` is consumed
  * always; NULL means out of memory. */
 AIP_API void aip_graph_task_send(aip_graph_task *task, const char *target, aip_value *input);

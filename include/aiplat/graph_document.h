@@ -103,7 +103,7 @@ struct aip_graph_node_type {
         /*
          * Read the node's own members and fill `options` (made with AIP_NODE_OPTIONS_INIT): run, or start
          * and cancel; user, free_user, task_bytes; targets (they must live until compile returns). What all
-         * nodes have (retry, time-outs, defer) is set afterwards. On failure nothing is kept.
+         * nodes have (retry, time-outs, defer, on_error) is set afterwards. On failure nothing is kept.
          */
         int (*make)(void *self, const struct aip_graph_node_spec *spec,
                     struct aip_node_options *options, aip_error **err);
@@ -135,7 +135,7 @@ AIP_API int aip_graph_spec_expression(const struct aip_graph_node_spec *spec, co
 /* An object of a channel's name and an expression each: {"write": {"answer": "$answer.text"}}. */
 typedef struct aip_graph_writes aip_graph_writes;
 
-/* *ret_writes stays as it is if there is no such member. */
+/* *ret_writes stays as it is if there is no such member. `member` must live as long as the writes. */
 AIP_API int aip_graph_spec_writes(const struct aip_graph_node_spec *spec, const char *member,
                                   const char *const *variables, size_t n_variables,
                                   aip_graph_writes **ret_writes, aip_error **err);

@@ -137,6 +137,69 @@ Test(graph_document, input_schema)
         expect_run_error(document, "[1]", AIP_EINVAL, "/input: must be an object, not a list");
 }
 
+/* Errors. */
+
+/* x fails with what "fails" says; where it goes then stands in `on_error`. */
+#define FAILING(on_error)                                                                          \
+        "{'state': {'way': {'type': 'append'}, 'why': {}},"                                        \
+        "'nodes': {'x': {'type': 'set', 'write': {'way': '\\'x\\''}, 'fails': '.why',"             \
+        "                'on_error': " on_error "},"                                               \
+        "          'y': {'type': 'set', 'write': {'way': '\\'y\\''}},"                             \
+        "          'z': {'type': 'set', 'write': {'way': '\\'z\\''}}},"                            \
+        "'edges': [{'from': '__start__', 'to': 'x'}, {'from': 'x', 'to': 'y'},"                    \
+        "          {'from': 'y', 'when': [{'if': '.way == []', 'to': 'z'}]},"                      \
+        "          {'from': 'z', 'to': '__end__'}]}"
+
+#define WITH_WRITE                                                                                 \
+        "{'to': 'z', 'write': {'why': '{kind: $error.kind, is_told: ($error.message | "            \
+        "contains(\\'boo\\')), node: $error.node}'}}"
+
+Test(graph_document, on_error_goes_elsewhere)
+{
+        expect_state(FAILING("'z'"), "{}", "{'way': ['x', 'y']}");
+        expect_state(FAILING("'z'"), "{'why': 'boo'}", "{'why': 'boo', 'way': ['z']}");
+        expect_state(FAILING("'y'"), "{'why': 'boo'}", "{'why': 'boo', 'way': ['y']}");
+        expect_state(FAILING("{'to': 'z'}"), "{'why': 'boo'}", "{'why': 'boo', 'way': ['z']}");
+        expect_state(FAILING(WITH_WRITE), "{'why': 'boo'}",
+                     "{'why': {'kind': 'upstream_error', 'is_told': true, 'node': 'x'}, 'way': ['z']}");
+}
+
+Test(graph_document, on_error_may_end_the_run)
+{
+        static const char document[] =
+                "{'state': {'why': {}}, 'nodes': {'x': {'type': 'set', 'fails': '.why',"
+                "'on_error': '__end__'}, 'y': {'type': 'set', 'write': {'why': '1'}}},"
+                "'edges': [{'from': '__start__', 'to': 'x'}, {'from': 'x', 'to': 'y'},"
+                "          {'from': 'y', 'to': '__end__'}]}";
+        expect_state(document, "{}", "{'why': 1}");
+        expect_state(document, "{'why': 'boo'}", "{'why': 'boo'}");
+}
+
+/* One of the tasks that were sent fails: it alone goes elsewhere. */
+Test(graph_document, on_error_of_sends_and_joins)
+{
+        static const char document[] =
+                "{'state': {'l': {'type': 'append'}, 'w': {}},"
+                "'nodes': {'s': {'type': 'set'},"
+                "          'x': {'type': 'set', 'write': {'l': '$item'},"
+                "                'fails': 'if $item == 2 then \\'two\\' else null end',"
+                "                'on_error': {'to': 'z', 'write': {'l': '-$item'}}},"
+                "          'z': {'type': 'set', 'write': {'l': '9'}},"
+                "          'j': {'type': 'set', 'write': {'w': '.l | length'}}},"
+                "'edges': [{'from': '__start__', 'to': 's'},"
+                "          {'from': 's', 'send': {'items': '[1, 2, 3]', 'to': 'x'}},"
+                "          {'from': 'x', 'to': '__end__'}, {'from': ['x', 'z'], 'to': 'j'},"
+                "          {'from': 'j', 'to': '__end__'}]}";
+        expect_state(document, "{}", "{'l': [1, -2, 3, 9], 'w': 4}");
+}
+
+Test(graph_document, on_error_fails_itself)
+{
+        expect_run_error(FAILING("{'to': 'z', 'write': {'why': '.way[0].a'}}"),
+                         "{'why': 'boo', 'way': ['a']}", AIP_EINVAL,
+                         "/nodes/x/on_error/write/why: ");
+}
+
 #define ONE_NODE(members)                                                                          \
         "{'state': {'a': {}, 'answer': {}}, 'nodes': {'x': {'type': 'set'}},"                      \
         "'edges': [{'from': '__start__', 'to': 'x'}, {'from': 'x', 'to': '__end__'}]" members "}"
@@ -184,7 +247,7 @@ static void expect_picture(const char *text, enum aip_draw_format format, const 
 
 #define DRAWN                                                                                      \
         "{'state': {'n': {}}, 'nodes': {'a <b>': {'type': 'set'}, 'c': {'type': 'set'},"           \
-        "'d\\\\': {'type': 'set'}},"                                                               \
+        "'d\\\\': {'type': 'set', 'on_error': 'c'}},"                                              \
         "'edges': [{'from': '__start__', 'to': ['a <b>', 'c']},"                                   \
         "{'from': 'a <b>', 'when': [{'if': '.n == \\'x\\'', 'to': 'c'}], 'else': 'd\\\\'},"        \
         "{'from': 'c', 'send': {'items': '.n', 'to': 'd\\\\'}},"                                   \
@@ -206,7 +269,8 @@ Test(graph_document, drawn_for_mermaid)
                        "    n1 -. \"each of .n\" .-> n2\n"
                        "    n1 -. \"else\" .-> stop\n"
                        "    n0 --> stop\n"
-                       "    n1 --> stop\n");
+                       "    n1 --> stop\n"
+                       "    n2 -. \"on error\" .-> n1\n");
 }
 
 Test(graph_document, drawn_for_graphviz)
@@ -227,6 +291,7 @@ Test(graph_document, drawn_for_graphviz)
                        "  n1 -> stop [style=dashed, label=\"else\"];\n"
                        "  n0 -> stop;\n"
                        "  n1 -> stop;\n"
+                       "  n2 -> n1 [style=dashed, label=\"on error\"];\n"
                        "}\n");
 }
 
@@ -297,6 +362,18 @@ static const struct refusal node_refusals[] = {
         {"'type': 'set', 'idle_timeout_ms': 5", "/nodes/x/idle_timeout_ms: a node of type", 0},
         {"'type': 'set', 'timeout_ms': -5", "/nodes/x/timeout_ms: must be an integer from 1", 0},
         {"'type': 'set', 'defer': 1", "/nodes/x/defer: must be true or false, not an integer", 0},
+        {"'type': 'set', 'on_error': 1", "/nodes/x/on_error: must be a string, not an integer", 0},
+        {"'type': 'set', 'on_error': 'z'", "/nodes/x/on_error: there is no node \"z\"", 0},
+        {"'type': 'set', 'on_error': {}", "/nodes/x/on_error/to: is missing", 0},
+        {"'type': 'set', 'on_error': {'to': 'z'}", "/nodes/x/on_error/to: there is no node", 0},
+        {"'type': 'set', 'on_error': {'to': 'x', 'do': 1}",
+         "/nodes/x/on_error/do: there is no such member; there are: to, write", 0},
+        {"'type': 'set', 'on_error': {'to': 'x', 'write': 1}",
+         "/nodes/x/on_error/write: must be an object", 0},
+        {"'type': 'set', 'on_error': {'to': 'x', 'write': {'b': '1'}}",
+         "/nodes/x/on_error/write/b: there is no channel", 0},
+        {"'type': 'set', 'on_error': {'to': 'x', 'write': {'a': '$err'}}",
+         "/nodes/x/on_error/write/a: ", 0},
         {"'type': 'set', 'description': 1", "/nodes/x/description: must be a string", 0},
         {"'type': 'set', 'retry': 3", "/nodes/x/retry: must be an object, not an integer", 0},
         {"'type': 'set', 'retry': {'max': 3}", "/nodes/x/retry/max: there is no such member", 0},
@@ -337,6 +414,28 @@ Test(graph_document, refusals_of_nodes)
                         "{'state': {'a': {}}, 'nodes': {'x': {",
                         "}}, 'edges': [{'from': '__start__', 'to': 'x'}, {'from': 'x', 'to': "
                         "'__end__'}]}");
+}
+
+/* Nodes and edges that the core refuses to compile. */
+static const struct refusal path_refusals[] = {
+        {"'y': {'type': 'set'}}, 'edges': [{'from': '__start__', 'to': 'x'}, {'from': 'x', 'to': "
+         "'__end__'}, {'from': 'y', 'to': '__end__'}",
+         "/nodes/y: node \"y\" cannot be reached from __start__", 0},
+        {"'a/b': {'type': 'set'}, 'c': {'type': 'set'}}, 'edges': [{'from': '__start__', 'to': ["
+         "'x', 'c', 'a/b']}, {'from': 'x', 'to': '__end__'}, {'from': 'a/b', 'to': 'c'}, {'from': "
+         "'c', 'to': 'a/b'}",
+         "/nodes/a~1b: nodes \"a/b\", \"c\" can never get to __end__: add an edge", 0},
+        {"'y': {'type': 'set'}}, 'edges': [{'from': 'x', 'to': '__end__'}",
+         "/edges: no edge leads from __start__ to a node", 0},
+        {"'y': {'type': 'set', 'on_error': 'x'}}, 'edges': [{'from': '__start__', 'to': 'y'}, "
+         "{'from': 'x', 'to': 'y'}",
+         "/nodes/x: nodes \"x\", \"y\" can never get to __end__", 0},
+};
+
+Test(graph_document, refusals_of_paths)
+{
+        expect_refusals(path_refusals, AIP_ARRAY_SIZE(path_refusals),
+                        "{'nodes': {'x': {'type': 'set'}, ", "]}");
 }
 
 /* Edges beside those that make x and y a chain. */
@@ -403,8 +502,18 @@ static int run_body(void *user, aip_error **err)
         return r;
 }
 
+static int fail_body(void *user, aip_error **err)
+{
+        aip_value *state = NULL;
+        int r = run_document(user, "{\"why\": \"boo\"}", &state, err);
+        aip_value_unref(state);
+        return r;
+}
+
 Test(graph_document, survives_allocation_failure)
 {
         ASSERT_SURVIVES_ALLOC_FAILURE(make_body, (char *)LOOP);
         ASSERT_SURVIVES_ALLOC_FAILURE(run_body, (char *)MAP);
+        ASSERT_SURVIVES_ALLOC_FAILURE(make_body, (char *)FAILING(WITH_WRITE));
+        ASSERT_SURVIVES_ALLOC_FAILURE(fail_body, (char *)FAILING(WITH_WRITE));
 }

@@ -134,6 +134,56 @@ Test(graph_interrupt, asks_and_goes_on_with_the_answer)
         aip_graph_unref(graph);
 }
 
+static int leave_for_z(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
+{
+        (void)user;
+        (void)ret_update;
+        (void)err;
+        aip_graph_task_leave(task);
+        aip_graph_task_goto(task, "z");
+        return 0;
+}
+
+static aip_graph *build_leaving(struct asker *asker)
+{
+        static const char *const targets[] = {"z"};
+        struct aip_node_options options = AIP_NODE_OPTIONS_INIT;
+        aip_graph_builder *b = aip_graph_builder_new();
+        aip_graph_builder_add_channel(b, "log", AIP_CHANNEL_APPEND);
+        options.run = leave_for_z;
+        options.targets = targets;
+        options.n_targets = 1;
+        aip_graph_builder_add_node(b, "a", &options);
+        aip_graph_builder_add_function(b, "b", ask, asker);
+        aip_graph_builder_add_function(b, "y", write_json, (void *)"{\"log\":\"y\"}");
+        aip_graph_builder_add_function(b, "z", write_json, (void *)"{\"log\":\"z\"}");
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "a");
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "b");
+        aip_graph_builder_add_edge(b, "a", "y");
+        aip_graph_builder_add_edge(b, "b", AIP_GRAPH_END);
+        aip_graph_builder_add_edge(b, "y", AIP_GRAPH_END);
+        aip_graph_builder_add_edge(b, "z", AIP_GRAPH_END);
+        return compile(b);
+}
+
+Test(graph_interrupt, a_task_that_left_its_edges_aside_still_does)
+{
+        struct asker asker = {1, 0};
+        aip_graph *graph = build_leaving(&asker);
+        struct outcome first = invoke(graph, NULL, NULL, NULL);
+        assert_value(aip_value_ref(first.image),
+                     "{\"step\":1,\"tasks\":[{\"node\":\"a\",\"writes\":[],\"goto\":[\"z\"],"
+                     "\"leaves\":true},{\"node\":\"b\",\"question\":\"b?0\"}],\"channels\":{"
+                     "\"log\":[]}}",
+                     "image");
+        struct outcome second = invoke(graph, NULL, first.image, "\"yes\"");
+        cr_assert_null(second.err, "%s", aip_error_message(second.err));
+        assert_member(second.state, "log", "[\"yes\",\"b\",\"z\"]");
+        outcome_deinit(&first);
+        outcome_deinit(&second);
+        aip_graph_unref(graph);
+}
+
 Test(graph_interrupt, several_questions_of_one_node_are_answered_in_order)
 {
         struct asker askers[3] = {{3, 0}, {0, 0}, {0, 0}};

@@ -446,6 +446,7 @@ struct map {
         uint32_t *first;    /* n_nodes + 2 */
         uint32_t *worklist; /* n_nodes + 1 */
         char *is_marked;    /* n_nodes + 1 */
+        char *culprit;      /* receives the name of a node that is not as it should be; or NULL */
 };
 
 static void map_deinit(struct map *map)
@@ -492,7 +493,11 @@ static int require_marks(const aip_graph *graph, const struct map *map, const ch
         uint32_t n = 0;
         int code = 0;
         for (uint32_t i = 0; i < graph->n_nodes; i++) {
-                if (map->is_marked[i] || n++ >= NAMES_SHOWN)
+                if (map->is_marked[i])
+                        continue;
+                if (n == 0 && map->culprit)
+                        stpncpy(map->culprit, graph->nodes[i].name, AIP_GRAPH_NAME_ROOM - 1);
+                if (n++ >= NAMES_SHOWN)
                         continue;
                 code |= aip_buf_printf(&names, "%s\"%s\"", n > 1 ? ", " : "", graph->nodes[i].name);
         }
@@ -552,9 +557,9 @@ static int map_init(struct map *map, const aip_graph_builder *builder, aip_error
 }
 
 /* Builder to graph; what was taken over by the graph is no longer the builder's. */
-static int fill(aip_graph *graph, aip_graph_builder *builder, aip_error **err)
+static int fill(aip_graph *graph, aip_graph_builder *builder, char *culprit, aip_error **err)
 {
-        _cleanup_(map_deinit) struct map map = {0};
+        _cleanup_(map_deinit) struct map map = {.culprit = culprit};
         int code = map_init(&map, builder, err);
         struct arc *arcs = map.arcs; /* where the next ones go */
         if (code == 0)
@@ -574,16 +579,24 @@ static int fill(aip_graph *graph, aip_graph_builder *builder, aip_error **err)
 
 int aip_graph_compile(aip_graph_builder *builder, aip_graph **ret_graph, aip_error **err)
 {
+        return aip_graph_compile_telling(builder, NULL, ret_graph, err);
+}
+
+int aip_graph_compile_telling(aip_graph_builder *builder, char ret_culprit[AIP_GRAPH_NAME_ROOM],
+                              aip_graph **ret_graph, aip_error **err)
+{
         _cleanup_(aip_graph_builder_free_p) aip_graph_builder *consumed = builder;
         if (!consumed)
                 return aip_error_set_nomem(err);
+        if (ret_culprit)
+                memset(ret_culprit, 0, AIP_GRAPH_NAME_ROOM);
         if (consumed->err)
                 return aip_error_propagate(err, AIP_TAKE(consumed->err));
         _cleanup_(aip_graph_unref_p) aip_graph *graph = aip_calloc(1, sizeof(*graph));
         if (!graph)
                 return aip_error_set_nomem(err);
         atomic_init(&graph->refs, 1);
-        int code = fill(graph, consumed, err);
+        int code = fill(graph, consumed, ret_culprit, err);
         if (code == 0)
                 *ret_graph = AIP_TAKE(graph);
         return code;

@@ -176,6 +176,8 @@ aip_value *aip_graph_image_task(const aip_graph_task *task)
                 return object;
         put(&object, "writes", writes_of(task)); /* also when empty: it has finished */
         put_unless_empty(&object, "goto", gotos_of(task));
+        if (task->is_leaving)
+                put(&object, "leaves", aip_value_bool(1));
         put_unless_empty(&object, "sends", task_sends_of(task));
         return object;
 }

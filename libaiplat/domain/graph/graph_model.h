@@ -117,6 +117,12 @@ static inline const char *aip_graph_target_name(const aip_graph *graph, uint32_t
         return node == graph->n_nodes ? AIP_GRAPH_END : graph->nodes[node].name;
 }
 
+/* aip_graph_compile(), which besides tells which node has the fault, where it is one of the paths.
+ * `ret_culprit` has room for the longest name and is "" when there is none; or NULL. */
+#define AIP_GRAPH_NAME_ROOM 256
+int aip_graph_compile_telling(aip_graph_builder *builder, char ret_culprit[AIP_GRAPH_NAME_ROOM],
+                              aip_graph **ret_graph, aip_error **err);
+
 /* What is wrong with a channel's or node's name, to follow it in a message; NULL: nothing. */
 const char *aip_graph_name_problem(struct aip_str name);
 

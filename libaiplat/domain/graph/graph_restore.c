@@ -187,6 +187,7 @@ static int fill_task(aip_graph_task *task, const aip_value *saved, aip_error **e
         if (!question && !writes)
                 return 0; /* it has not finished: it runs (again) */
         task->phase = AIP_TASK_FINISHED;
+        task->is_leaving = aip_value_as_bool(aip_value_get_cstr(saved, "leaves"), 0) != 0;
         if (writes && load_writes(task, writes) == 0)
                 load_jumps(task, aip_value_get_cstr(saved, "goto"),
                            aip_value_get_cstr(saved, "sends"));

@@ -177,6 +177,11 @@ void aip_graph_task_goto(aip_graph_task *task, const char *target)
                 add_jump(task, node, NULL);
 }
 
+void aip_graph_task_leave(aip_graph_task *task)
+{
+        task->is_leaving = 1;
+}
+
 void aip_graph_task_send(aip_graph_task *task, const char *target, aip_value *input)
 {
         uint32_t node = jump_target(task, target);
@@ -260,6 +265,12 @@ int aip_graph_follow(struct aip_graph_state *state, uint32_t from, int has_overl
         }
         arrive(state, node);
         return 0;
+}
+
+int aip_graph_follow_task(struct aip_graph_state *state, const aip_graph_task *task,
+                          int has_overlay, aip_error **err)
+{
+        return task->is_leaving ? 0 : aip_graph_follow(state, task->node, has_overlay, err);
 }
 
 static int have_all_arrived(const struct aip_graph_state *state, const struct aip_graph_join *join)

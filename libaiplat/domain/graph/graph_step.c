@@ -142,7 +142,7 @@ static int follow_apart(struct aip_graph_state *state, aip_graph_task *task, aip
         if (code == 0)
                 code = aip_graph_follow_jumps(state, task, err);
         if (code == 0)
-                code = aip_graph_follow(state, task->node, has_overlay, err);
+                code = aip_graph_follow_task(state, task, has_overlay, err);
         if (has_overlay)
                 aip_graph_release_overlay(state);
         return code;
@@ -272,7 +272,7 @@ static int merge_one(struct aip_graph_state *state, aip_error **err)
         int code = apply_writes(state, &state->tasks[0], err);
         if (code == 0)
                 code = aip_graph_follow_jumps(state, &state->tasks[0], err);
-        return code < 0 ? code : aip_graph_follow(state, state->tasks[0].node, 0, err);
+        return code < 0 ? code : aip_graph_follow_task(state, &state->tasks[0], 0, err);
 }
 
 int aip_graph_merge(struct aip_graph_state *state, aip_error **err)

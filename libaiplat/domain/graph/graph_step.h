@@ -62,6 +62,7 @@ struct aip_graph_task {
         uint8_t phase;                    /* enum aip_graph_task_phase */
         uint8_t is_cancelled;             /* the node's cancel was called */
         uint8_t is_saved;                 /* what it has said was told to the run's saver */
+        uint8_t is_leaving;               /* its node's edges are not followed */
 };
 
 /* What asynchronous tasks ask of whoever drives the run. */
@@ -198,6 +199,9 @@ int aip_graph_send_next(struct aip_graph_state *state, uint32_t node, aip_value 
  * state->overlay before the slots. */
 int aip_graph_follow(struct aip_graph_state *state, uint32_t from, int has_overlay,
                      aip_error **err);
+/* The same for a task that has finished, unless it leaves them aside. */
+int aip_graph_follow_task(struct aip_graph_state *state, const aip_graph_task *task,
+                          int has_overlay, aip_error **err);
 /* The task's own Commands. */
 int aip_graph_follow_jumps(struct aip_graph_state *state, aip_graph_task *task, aip_error **err);
 /* Joins of which the last source has run name their targets. */

@@ -272,6 +272,7 @@ void aip_graph_write_object(aip_graph_task *task, const aip_value *update)
 void aip_graph_take_back(aip_graph_task *task)
 {
         task->first_write = task->last_write = task->first_jump = task->last_jump = 0;
+        task->is_leaving = 0;
         aip_error_free(AIP_TAKE(task->err));
 }
 

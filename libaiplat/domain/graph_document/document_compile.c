@@ -3,6 +3,7 @@
  * when a document is written, to find what only node types can find, and when one is first run. The builder
  * does the work; here its parts are named, and its refusals pointed to.
  */
+#include "graph/graph_model.h"
 #include "graph_document/document_impl.h"
 #include "macros.h"
 #include "mem.h"
@@ -74,6 +75,15 @@ static int make_node(const aip_graph_document *document, const struct aip_doc_no
         return r;
 }
 
+/* The document says how often and when, the type which errors may pass. */
+static void set_retry(const struct aip_doc_node *node, struct aip_node_retry *retry)
+{
+        struct aip_node_retry own = node->retry;
+        own.is_retryable = retry->is_retryable;
+        if (own.max_attempts)
+                *retry = own;
+}
+
 static int add_node(aip_graph_builder *builder, const aip_graph_document *document,
                     const struct aip_doc_node *node, const struct aip_graph_node_type *types,
                     size_t n_types, void *self, aip_error **err)
@@ -87,12 +97,14 @@ static int add_node(aip_graph_builder *builder, const aip_graph_document *docume
         int r = make_node(document, node, type, self, &at, &options, err);
         if (r < 0)
                 return r;
-        if (node->retry.max_attempts)
-                options.retry = node->retry;
+        set_retry(node, &options.retry);
         options.timeout_ms = node->timeout_ms ? node->timeout_ms : options.timeout_ms;
         options.idle_timeout_ms =
                 node->idle_timeout_ms ? node->idle_timeout_ms : options.idle_timeout_ms;
         options.is_deferred |= node->is_deferred;
+        r = node->on_error ? aip_doc_handle_errors(document, node, &options, err) : 0;
+        if (r < 0)
+                return r;
         aip_graph_builder_add_node(builder, node->name.p, &options);
         return 0;
 }
@@ -120,6 +132,31 @@ static void add_channel(aip_graph_builder *builder, const struct aip_doc_channel
         aip_graph_builder_add_channel_with(builder, channel->name.p, &options);
 }
 
+/* The builder knows nothing of the document: its refusal is put where the fault is. */
+static int place_fault(const char *culprit, aip_error *cause, aip_error **err)
+{
+        static const char prefix[] = "graph: ";
+        struct aip_place nodes = aip_place_member(&aip_doc_root, *culprit ? "nodes" : "edges");
+        struct aip_place node = aip_place_member(&nodes, culprit);
+        const char *message = aip_error_message(cause);
+        int code = aip_error_code(cause);
+        if (code == AIP_ENOMEM)
+                return aip_error_propagate(err, cause);
+        if (strncmp(message, prefix, strlen(prefix)) == 0)
+                message += strlen(prefix);
+        code = aip_place_fail(*culprit ? &node : &nodes, code, err, "%s", message);
+        aip_error_free(cause);
+        return code;
+}
+
+static int finish(aip_graph_builder *builder, aip_graph **ret_graph, aip_error **err)
+{
+        char culprit[AIP_GRAPH_NAME_ROOM];
+        aip_error *cause = NULL;
+        int r = aip_graph_compile_telling(builder, culprit, ret_graph, &cause);
+        return r < 0 ? place_fault(culprit, cause, err) : 0;
+}
+
 int aip_graph_document_compile(const aip_graph_document *document,
                                const struct aip_graph_node_type *types, size_t n_types, void *self,
                                aip_graph **ret_graph, aip_error **err)
@@ -132,5 +169,5 @@ int aip_graph_document_compile(const aip_graph_document *document,
                 r = add_node(builder, document, &document->nodes[i], types, n_types, self, err);
         for (uint32_t i = 0; r == 0 && i < document->n_edges; i++)
                 r = add_edge(builder, document, &document->edges[i], err);
-        return r < 0 ? r : aip_graph_compile(AIP_TAKE(builder), ret_graph, err);
+        return r < 0 ? r : finish(AIP_TAKE(builder), ret_graph, err);
 }

@@ -149,6 +149,12 @@ static void put_edge(struct drawing *d, const struct aip_doc_edge *edge)
         }
 }
 
+static void put_error_arrow(struct drawing *d, const struct aip_doc_node *node)
+{
+        if (node->on_error)
+                put_arrow(d, node->name.p, node->on_error, AIP_STR("on error"));
+}
+
 static void put_frame(struct drawing *d)
 {
         if (d->is_mermaid) {
@@ -172,6 +178,8 @@ int aip_graph_document_draw(const aip_graph_document *document, enum aip_draw_fo
                 put_node(&d, i);
         for (uint32_t i = 0; i < document->n_edges; i++)
                 put_edge(&d, &document->edges[i]);
+        for (uint32_t i = 0; i < document->n_nodes; i++)
+                put_error_arrow(&d, &document->nodes[i]);
         put(&d, d.is_mermaid ? "" : "}\n");
         if (d.r == 0)
                 return 0;

@@ -23,6 +23,7 @@ struct aip_doc_node {
         struct aip_node_retry retry;
         uint32_t timeout_ms, idle_timeout_ms;
         int is_deferred;
+        const char *on_error; /* the node that comes next when it has failed, or __end__; or NULL */
 };
 
 /* A range of an edge's targets. */
@@ -97,6 +98,15 @@ int aip_doc_state(const aip_graph_document *document,
                   const aip_value *(*get)(void *from, uint32_t channel), void *from,
                   aip_value **ret_state, aip_error **err);
 
+/* "on_error": let `options`, as the node's type has made them, handle failures. On failure they are
+ * released. */
+int aip_doc_handle_errors(const aip_graph_document *document, const struct aip_doc_node *node,
+                          struct aip_node_options *options, aip_error **err);
+/* The object of writes in `member` of the node's member `outer`, or of the node itself if that is NULL;
+ * both names are static. */
+int aip_doc_read_writes(const struct aip_graph_node_spec *spec, const char *outer,
+                        const char *member, const char *const *variables, size_t n_variables,
+                        aip_graph_writes **ret_writes, aip_error **err);
 /* Add an edge with an expression to a builder. */
 int aip_doc_add_router(aip_graph_builder *builder, const aip_graph_document *document,
                        const struct aip_doc_edge *edge, aip_error **err);

@@ -16,7 +16,7 @@ static const char *const document_members[] = {
 static const char *const channel_members[] = {"type", "initial", "description", NULL};
 
 const char *const aip_doc_node_members[] = {
-        "type", "description", "retry", "timeout_ms", "idle_timeout_ms", "defer", NULL};
+        "type", "description", "retry", "timeout_ms", "idle_timeout_ms", "defer", "on_error", NULL};
 
 static const char *const retry_members[] = {"max_attempts", "initial_ms", "max_ms", "factor", NULL};
 
@@ -197,7 +197,30 @@ static int read_retry(const struct aip_place *at, const aip_value *fields,
         return r < 0 ? r : read_factor(&here, value, &retry->factor, err);
 }
 
-static int read_common(const struct aip_place *at, struct aip_doc_node *node, aip_error **err)
+static const char *const on_error_members[] = {"to", "write", NULL};
+
+/* A node's name, or {"to": NAME, "write": {CHANNEL: EXPR}}, whose expressions the compiler reads. */
+static int read_on_error(const aip_graph_document *d, const struct aip_place *at,
+                         struct aip_doc_node *node, aip_error **err)
+{
+        const aip_value *value = aip_value_get_cstr(node->fields, "on_error"), *to = value;
+        struct aip_place here = aip_place_member(at, "on_error");
+        struct aip_place to_at = aip_place_member(&here, "to");
+        int is_object = aip_value_type(value) == AIP_VALUE_OBJECT;
+        int r = is_object ? aip_place_members(&here, value, on_error_members, NULL, err) : 0;
+        if (r < 0 || !value)
+                return r;
+        if (is_object)
+                to = aip_value_get_cstr(value, "to");
+        if (aip_str_eq(aip_value_as_string(to), AIP_STR(AIP_GRAPH_END))) {
+                node->on_error = AIP_GRAPH_END;
+                return 0;
+        }
+        return aip_doc_node_name(d, is_object ? &to_at : &here, to, &node->on_error, err);
+}
+
+static int read_common(const aip_graph_document *d, const struct aip_place *at,
+                       struct aip_doc_node *node, aip_error **err)
 {
         const aip_value *fields = node->fields;
         struct aip_str description;
@@ -208,11 +231,13 @@ static int read_common(const struct aip_place *at, struct aip_doc_node *node, ai
                 r = read_u32(at, fields, "timeout_ms", DAY_MS, &node->timeout_ms, err);
         if (r == 0)
                 r = read_u32(at, fields, "idle_timeout_ms", DAY_MS, &node->idle_timeout_ms, err);
-        return r < 0 ? r : aip_place_bool(at, fields, "defer", &node->is_deferred, err);
+        if (r == 0)
+                r = aip_place_bool(at, fields, "defer", &node->is_deferred, err);
+        return r < 0 ? r : read_on_error(d, at, node, err);
 }
 
-static int read_node(const struct aip_place *at, const aip_value *fields, struct aip_doc_node *node,
-                     aip_error **err)
+static int read_node(const aip_graph_document *d, const struct aip_place *at,
+                     const aip_value *fields, struct aip_doc_node *node, aip_error **err)
 {
         struct aip_place type_at = aip_place_member(at, "type");
         int r = check_name(at, at->key, err);
@@ -224,7 +249,7 @@ static int read_node(const struct aip_place *at, const aip_value *fields, struct
                 r = aip_place_type(&type_at, aip_value_get_cstr(fields, "type"), AIP_VALUE_STRING,
                                    err);
         node->type = aip_value_as_string(aip_value_get_cstr(fields, "type"));
-        return r < 0 ? r : read_common(at, node, err);
+        return r < 0 ? r : read_common(d, at, node, err);
 }
 
 static int read_nodes(aip_graph_document *d, aip_error **err)
@@ -246,7 +271,7 @@ static int read_nodes(aip_graph_document *d, aip_error **err)
         for (size_t i = 0; r == 0 && i < n; i++) {
                 struct aip_place at = {&here, {NULL, 0}, 0};
                 const aip_value *fields = aip_value_member(nodes, i, &at.key);
-                r = read_node(&at, fields, &d->nodes[i], err);
+                r = read_node(d, &at, fields, &d->nodes[i], err);
         }
         return r;
 }

@@ -80,7 +80,8 @@ struct write {
 
 struct aip_graph_writes {
         aip_graph_document *document; /* a reference */
-        const char *node, *member;    /* its */
+        const char *node;             /* its */
+        const char *outer, *member; /* where they stand, static; outer: NULL: in the node itself */
         size_t n;
         struct write items[];
 };
@@ -97,17 +98,33 @@ void aip_graph_writes_free(aip_graph_writes *writes)
 
 AIP_DEFINE_CLEANUP(aip_graph_writes *, aip_graph_writes_free);
 
-static aip_graph_writes *writes_new(const struct aip_graph_node_spec *spec, struct aip_str member,
-                                    size_t n)
+static aip_graph_writes *writes_new(const struct aip_graph_node_spec *spec, const char *outer,
+                                    const char *member, size_t n)
 {
         aip_graph_writes *writes = aip_calloc(1, sizeof(*writes) + n * sizeof(writes->items[0]));
         if (!writes)
                 return NULL;
         writes->document = aip_graph_document_ref(spec->document);
         writes->node = spec->name.p;
-        writes->member = member.p;
+        writes->outer = outer;
+        writes->member = member;
         writes->n = n;
         return writes;
+}
+
+/* The place of an object of writes. */
+struct writes_place {
+        struct node_place node;
+        struct aip_place outer, here;
+};
+
+static const struct aip_place *place_writes(struct writes_place *place, struct aip_str node,
+                                            const char *outer, const char *member)
+{
+        const struct aip_place *at = place_node(&place->node, node);
+        place->outer = aip_place_member(at, outer);
+        place->here = aip_place_member(outer ? &place->outer : at, member);
+        return &place->here;
 }
 
 static int read_write(const aip_graph_document *document, const struct aip_place *at,
@@ -128,41 +145,29 @@ static int read_write(const aip_graph_document *document, const struct aip_place
         return r < 0 ? aip_place_wrap(at, cause, err) : 0;
 }
 
-/* The key of a member as the document has it. */
-static struct aip_str own_key(const aip_value *object, const char *key)
-{
-        struct aip_str own = {NULL, 0};
-        for (size_t i = 0; i < aip_value_size(object); i++) {
-                aip_value_member(object, i, &own);
-                if (aip_str_eq(own, aip_str_of(key)))
-                        break;
-        }
-        return own;
-}
-
-int aip_graph_spec_writes(const struct aip_graph_node_spec *spec, const char *member,
-                          const char *const *variables, size_t n_variables,
-                          aip_graph_writes **ret_writes, aip_error **err)
+int aip_doc_read_writes(const struct aip_graph_node_spec *spec, const char *outer,
+                        const char *member, const char *const *variables, size_t n_variables,
+                        aip_graph_writes **ret_writes, aip_error **err)
 {
         const char *names[AIP_EXPRESSION_MAX_VARIABLES];
-        struct node_place place;
-        const struct aip_place *at = place_node(&place, spec->name);
-        struct aip_place here = aip_place_member(at, member);
-        const aip_value *object = aip_value_get_cstr(spec->fields, member);
+        struct writes_place place;
+        const struct aip_place *here = place_writes(&place, spec->name, outer, member);
+        const aip_value *from = outer ? aip_value_get_cstr(spec->fields, outer) : spec->fields;
+        const aip_value *object = aip_value_get_cstr(from, member);
         size_t n = aip_value_size(object);
         if (!object)
                 return 0;
-        int r = aip_place_type(&here, object, AIP_VALUE_OBJECT, err);
+        int r = aip_place_type(here, object, AIP_VALUE_OBJECT, err);
         if (r == 0)
-                r = name_variables(at, variables, n_variables, names, err);
+                r = name_variables(here, variables, n_variables, names, err);
         if (r < 0)
                 return r;
         _cleanup_(aip_graph_writes_free_p) aip_graph_writes *writes =
-                writes_new(spec, own_key(spec->fields, member), n);
+                writes_new(spec, outer, member, n);
         if (!writes)
                 return aip_error_set_nomem(err);
         for (size_t i = 0; r == 0 && i < n; i++) {
-                struct aip_place each = {&here, {NULL, 0}, 0};
+                struct aip_place each = {here, {NULL, 0}, 0};
                 const aip_value *value = aip_value_member(object, i, &each.key);
                 r = read_write(spec->document, &each, value, names, n_variables + 1,
                                &writes->items[i], err);
@@ -172,13 +177,20 @@ int aip_graph_spec_writes(const struct aip_graph_node_spec *spec, const char *me
         return r;
 }
 
+int aip_graph_spec_writes(const struct aip_graph_node_spec *spec, const char *member,
+                          const char *const *variables, size_t n_variables,
+                          aip_graph_writes **ret_writes, aip_error **err)
+{
+        return aip_doc_read_writes(spec, NULL, member, variables, n_variables, ret_writes, err);
+}
+
 static int fail_write(const aip_graph_writes *writes, const struct write *write, aip_error *cause,
                       aip_error **err)
 {
-        struct node_place place;
-        struct aip_place member =
-                aip_place_member(place_node(&place, aip_str_of(writes->node)), writes->member);
-        struct aip_place here = aip_place_member(&member, write->channel);
+        struct writes_place place;
+        const struct aip_place *at =
+                place_writes(&place, aip_str_of(writes->node), writes->outer, writes->member);
+        struct aip_place here = aip_place_member(at, write->channel);
         if (cause)
                 return aip_place_wrap(&here, cause, err);
         return aip_place_fail(&here, AIP_EINVAL, err,
