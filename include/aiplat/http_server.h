@@ -12,6 +12,7 @@
 #include <aiplat/catalog_service.h>
 #include <aiplat/job_feed.h>
 #include <aiplat/job_service.h>
+#include <aiplat/metrics.h>
 #include <aiplat/ports/cache.h>
 #include <aiplat/ports/queue.h>
 
@@ -36,6 +37,9 @@ struct aip_http_server_options {
         int32_t request_timeout_ms;   /* a client that sends or reads nothing for so long is dropped */
         int32_t max_wait_ms;          /* of ?wait=; 0: 60,000 */
         aip_job_feeds *feeds;         /* for events; NULL: they are answered with 503 */
+        aip_metrics *metrics;         /* for /metrics; NULL: it is answered with 404 */
+        const char *service;          /* how /health calls it; NULL: "gateway" */
+        int32_t is_monitor;           /* serves /health, /ready and /metrics alone; `jobs` may be NULL */
 };
 
 /* Listens at once. AIP_EIO names the address when it cannot. */

@@ -12,6 +12,7 @@
 
 #include <aiplat/catalog_service.h>
 #include <aiplat/log.h>
+#include <aiplat/metrics.h>
 #include <aiplat/outbox_relay.h>
 #include <aiplat/ports/cache.h>
 #include <aiplat/ports/event_stream.h>
@@ -33,6 +34,7 @@ struct aip_job_service_options {
         aip_outbox_relay *relay;      /* borrowed */
         int32_t cache_ttl_s;
         struct aip_event_stream events; /* for jobs that are followed; ops NULL: none */
+        aip_metrics *metrics;           /* borrowed; NULL: nobody asks */
 };
 
 AIP_API int aip_job_service_new(const struct aip_job_service_options *options,

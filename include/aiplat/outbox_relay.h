@@ -12,6 +12,7 @@
 #endif
 
 #include <aiplat/log.h>
+#include <aiplat/metrics.h>
 #include <aiplat/ports/job_repository.h>
 #include <aiplat/ports/queue.h>
 
@@ -31,6 +32,7 @@ struct aip_outbox_relay_options {
         int64_t promote_every_ms; /* at most; sooner when the next is known to be due; 0: 500 */
         int64_t recover_every_ms; /* 0: 1,000 */
         uint32_t muted_events; /* as the store's: 1u << aip_job_event_type; 0: all are published */
+        aip_metrics *metrics;  /* borrowed; NULL: nobody asks */
 };
 
 AIP_API int aip_outbox_relay_new(const struct aip_outbox_relay_options *options,

@@ -14,6 +14,7 @@
 #include <aiplat/graph_run.h>
 #include <aiplat/llm_registry.h>
 #include <aiplat/log.h>
+#include <aiplat/metrics.h>
 #include <aiplat/outbox_relay.h>
 #include <aiplat/ports/cache.h>
 #include <aiplat/ports/checkpoint_store.h>
@@ -60,6 +61,7 @@ struct aip_processing_service_options {
         const struct aip_processing_graph *graphs; /* borrowed for the service's life */
         size_t n_graphs;
         struct aip_event_stream events; /* for jobs that are followed; ops NULL: none */
+        aip_metrics *metrics;     /* borrowed; NULL: nobody asks */
         aip_tool_registry *tools; /* borrowed; NULL: graphs have only the tools of their documents */
 };
 

@@ -40,6 +40,8 @@ struct aip_settings_values {
         enum aip_log_format log_format; /* AIPLAT_LOG_FORMAT: auto, human, json */
         const char *listen_host;        /* AIPLAT_LISTEN, default 127.0.0.1:8000; [::1]:8000 works */
         int32_t listen_port;
+        const char *monitor_host;       /* AIPLAT_MONITOR_LISTEN, default empty: nothing of its own */
+        int32_t monitor_port;
         int32_t max_body_bytes;         /* AIPLAT_MAX_BODY_BYTES, default 1048576 */
         int32_t max_connections;        /* AIPLAT_MAX_CONNECTIONS, default 10000 */
         int32_t request_timeout_ms;     /* AIPLAT_REQUEST_TIMEOUT_MS, default 30000: a slow client's */

@@ -171,11 +171,13 @@ static void take_recorded(struct aip_job_run *run)
         case AIP_FINISH_RECORDED:
                 AIP_FAULT_POINT("finish.committed");
                 log_recorded(run);
+                aip_worker_metrics_ended(&p->metrics, run->job, run->transition.kind);
                 aip_outbox_relay_push(p->relay, &run->finish.transition);
                 aip_job_cache_fill(p->cache, run->job, p->cache_ttl_s);
                 aip_job_status_event_append(p->events, run->job);
                 break;
         case AIP_FINISH_STALE:
+                p->metrics.n_stale++;
                 if (may_log_trouble(p))
                         aip_log_job(p->log, AIP_LOG_WARNING, "worker", &run->fence.job_id,
                                     run->trace_id, "the outcome came too late and was dropped");
@@ -589,6 +591,7 @@ struct aip_job_run *aip_job_run_new(struct aip_run_ports *ports, aip_job *job,
         }
         if (f->trace_id.n == AIP_TRACE_ID_BYTES - 1)
                 run->trace_id = memcpy(run->trace_id_text, f->trace_id.p, f->trace_id.n);
+        aip_worker_metrics_claimed(&ports->metrics, job);
         run->ports = ports;
         run->job = job;
         run->ended = ended;

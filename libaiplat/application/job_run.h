@@ -15,6 +15,7 @@
 #include "job_saver.h"
 #include "list.h"
 #include "trouble.h"
+#include "worker_metrics.h"
 
 /* What every run needs, shared by all of a service. */
 struct aip_run_ports {
@@ -35,6 +36,7 @@ struct aip_run_ports {
         struct aip_graph_factory factory; /* of the catalog's graphs */
         struct aip_hash_map runs;         /* by job id */
         struct aip_fair_share shares;     /* of the slots, by configuration */
+        struct aip_worker_metrics metrics;
         size_t n_recording;               /* runs whose outcome is known and not recorded yet */
         struct aip_task *slot_free;       /* deferred when a run has come so far */
         /* Lines of jobs: so many in a second, the others are counted. */

@@ -29,6 +29,16 @@ enum read_state {
         READ_OVER
 };
 
+/* How submissions end. */
+enum submitted {
+        SUBMITTED_ACCEPTED,
+        SUBMITTED_REPLAYED,
+        SUBMITTED_REFUSED, /* too many wait for the store */
+        SUBMITTED_INVALID,
+        SUBMITTED_UNSTORED, /* the store did not take it, or did not say so in time */
+        N_SUBMITTED
+};
+
 struct aip_job_service {
         struct aip_loop loop;
         const struct aip_log *log;
@@ -41,6 +51,9 @@ struct aip_job_service {
         struct aip_id_source ids;
         struct aip_admission admission;
         struct aip_store_watcher watcher;
+        aip_metrics *registry;
+        struct aip_metrics_source metrics;
+        uint64_t n_submitted[N_SUBMITTED], n_refused;
         struct aip_job_read *waiters[WAITER_BUCKETS]; /* reads that may wait, by job id */
 };
 
@@ -183,8 +196,25 @@ static int prepare(struct aip_job_service *s, struct aip_job_submit *submit, aip
         return fingerprint(submit, aip_job_fields(submit->job), submit->create.fingerprint, err);
 }
 
+static enum submitted submitted_as(const struct aip_job_submit *submit, const aip_error *err)
+{
+        if (!err)
+                return submit->ret_is_replay ? SUBMITTED_REPLAYED : SUBMITTED_ACCEPTED;
+        switch (aip_error_code(err)) {
+        case AIP_ELIMIT:
+                return SUBMITTED_REFUSED;
+        case AIP_EINVAL:
+        case AIP_ENOTFOUND:
+        case AIP_ECONFLICT:
+                return SUBMITTED_INVALID;
+        default:
+                return SUBMITTED_UNSTORED;
+        }
+}
+
 static void submit_end(struct aip_job_submit *submit, aip_error *err)
 {
+        submit->service->n_submitted[submitted_as(submit, err)]++;
         aip_job_free(AIP_TAKE(submit->job));
         aip_op_finish(submit->service->loop, &submit->op, err);
 }
@@ -224,6 +254,7 @@ int aip_job_service_admit(aip_job_service *s, aip_error **err)
 
         if (retry_ms == 0)
                 return 0;
+        s->n_refused++;
         r = aip_error_set(err, AIP_ELIMIT, "overloaded: what waits for the store takes it %lld ms",
                           (long long)retry_ms);
         if (err)
@@ -659,6 +690,25 @@ void aip_job_service_resume(aip_job_service *s, struct aip_job_resume *resume)
 
 /* ── life ────────────────────────────────────────────────────────────────────────────────────── */
 
+static void write_metrics(struct aip_metrics_source *source, struct aip_metrics_writer *w)
+{
+        static const char *const results[N_SUBMITTED] = {"accepted", "replayed", "refused",
+                                                         "invalid", "unstored"};
+        struct aip_job_service *s = AIP_CONTAINER_OF(source, struct aip_job_service, metrics);
+
+        aip_metrics_family(w, "aiplat_submissions_total", AIP_METRICS_COUNTER,
+                           "Jobs that were submitted, by what became of the submission.");
+        for (int i = 0; i < N_SUBMITTED; i++)
+                aip_metrics_sample(w, (int64_t)s->n_submitted[i],
+                                   "aiplat_submissions_total{result=\"%s\"}", results[i]);
+        aip_metrics_one(w, "aiplat_admission_refusals_total", AIP_METRICS_COUNTER,
+                        "Submissions that were refused as too many wait for the store, those "
+                        "whose body was never read included.",
+                        (int64_t)s->n_refused);
+        aip_metrics_one(w, "aiplat_admission_waiting", AIP_METRICS_GAUGE,
+                        "Submissions that wait for the store.", (int64_t)s->admission.n);
+}
+
 int aip_job_service_new(const struct aip_job_service_options *o, aip_job_service **ret_service,
                         aip_error **err)
 {
@@ -677,6 +727,9 @@ int aip_job_service_new(const struct aip_job_service_options *o, aip_job_service
         aip_id_source_init(&s->ids, o->random);
         s->watcher.on_jobs_ended = jobs_ended;
         s->jobs.ops->watch(s->jobs.self, &s->watcher);
+        s->registry = o->metrics;
+        s->metrics.write = write_metrics;
+        aip_metrics_add(s->registry, &s->metrics);
         *ret_service = s;
         return 0;
 }
@@ -685,6 +738,7 @@ void aip_job_service_free(aip_job_service *s)
 {
         if (!s)
                 return;
+        aip_metrics_remove(s->registry, &s->metrics);
         s->jobs.ops->unwatch(s->jobs.self, &s->watcher);
         aip_free(s);
 }

@@ -130,6 +130,12 @@ struct aip_outbox_relay {
         struct aip_timer close_timer;
         struct aip_op *closing;
         int is_abandoning; /* the closing deadline has passed */
+
+        aip_metrics *registry;
+        struct aip_metrics_source metrics;
+        uint64_t n_published[2], n_failed[2]; /* messages: events, tasks */
+        uint64_t n_left; /* transitions that found no room */
+        uint64_t n_found[N_CHORES], n_chores_failed[N_CHORES];
 };
 
 static void pump(struct aip_task *task);
@@ -292,6 +298,7 @@ static void free_when_idle(struct aip_outbox_relay *r)
         rows_free(r);
         aip_free(r->forgetting);
         aip_free(r->to_forget);
+        aip_metrics_remove(r->registry, &r->metrics);
         aip_free(r);
         aip_op_finish(loop, closing, NULL);
 }
@@ -446,6 +453,8 @@ static void published(struct aip_op *op)
 
         if (m->route)
                 route_answered(m);
+        e->relay->n_failed[e->is_task] += op->err != NULL;
+        e->relay->n_published[e->is_task] += op->err == NULL;
         if (op->err)
                 e->has_failed = 1;
         else
@@ -605,6 +614,7 @@ void aip_outbox_relay_push(aip_outbox_relay *r, const struct aip_transition *tra
 
         if (transition->outbox_id == 0)
                 return;
+        r->n_left++;
         if (!transition->is_runnable && !has_room_for_events(r))
                 return;
         if (transition->outbox_n > 1 && !(row = row_of(r, transition)))
@@ -612,6 +622,7 @@ void aip_outbox_relay_push(aip_outbox_relay *r, const struct aip_transition *tra
         e = entry_get(r);
         if (!e)
                 return;
+        r->n_left--;
         if (row) {
                 row->n_to_come--;
                 row->n_here++;
@@ -653,6 +664,8 @@ static void chore_done(struct aip_op *op)
         int has_failed = op->err != NULL;
 
         AIP_FAULT_POINT(c->what);
+        r->n_chores_failed[c - r->chores] += has_failed;
+        r->n_found[c - r->chores] += has_failed ? 0 : c->chores.ret_n;
         if (has_failed)
                 aip_log_write(r->log, AIP_LOG_DEBUG, "outbox", "%s failed: %s", c->what,
                               aip_error_message(op->err));
@@ -724,6 +737,73 @@ static void chore_init(struct aip_outbox_relay *r, int which, const char *what,
 
 /* ── life ────────────────────────────────────────────────────────────────────────────────────── */
 
+static int64_t age_ms(const struct aip_outbox_relay *r, const struct entry *oldest)
+{
+        return oldest ? aip_now_ms(r->loop) - oldest->since_ms : 0;
+}
+
+static void write_depths(struct aip_outbox_relay *r, struct aip_metrics_writer *w)
+{
+        aip_metrics_family(w, "aiplat_outbox_waiting", AIP_METRICS_GAUGE,
+                           "Committed transitions in this process that are to be published.");
+        aip_metrics_sample(w, (int64_t)r->n_tasks, "aiplat_outbox_waiting{kind=\"task\"}");
+        aip_metrics_sample(w, (int64_t)r->n_events, "aiplat_outbox_waiting{kind=\"event\"}");
+        aip_metrics_family(w, "aiplat_outbox_unconfirmed", AIP_METRICS_GAUGE,
+                           "Those that the queue was given and has not confirmed.");
+        aip_metrics_sample(w, (int64_t)r->n_tasks_in_flight,
+                           "aiplat_outbox_unconfirmed{kind=\"task\"}");
+        aip_metrics_sample(w, (int64_t)r->n_events_in_flight,
+                           "aiplat_outbox_unconfirmed{kind=\"event\"}");
+        aip_metrics_family(w, "aiplat_outbox_oldest_seconds", AIP_METRICS_GAUGE,
+                           "How long the first of those that wait has waited.");
+        aip_metrics_sample_ms(w, age_ms(r, first_of(&r->tasks)),
+                              "aiplat_outbox_oldest_seconds{kind=\"task\"}");
+        aip_metrics_sample_ms(w, age_ms(r, first_of(&r->events)),
+                              "aiplat_outbox_oldest_seconds{kind=\"event\"}");
+        aip_metrics_one(w, "aiplat_outbox_unremoved", AIP_METRICS_GAUGE,
+                        "Published rows that are to be removed from the store.",
+                        (int64_t)(r->n_to_forget + r->n_forgetting));
+}
+
+static void write_messages(struct aip_outbox_relay *r, struct aip_metrics_writer *w)
+{
+        static const char *const kinds[2] = {"event", "task"};
+
+        aip_metrics_family(w, "aiplat_messages_published_total", AIP_METRICS_COUNTER,
+                           "Messages that the queue has confirmed.");
+        for (int i = 0; i < 2; i++)
+                aip_metrics_sample(w, (int64_t)r->n_published[i],
+                                   "aiplat_messages_published_total{kind=\"%s\"}", kinds[i]);
+        aip_metrics_family(w, "aiplat_messages_failed_total", AIP_METRICS_COUNTER,
+                           "Messages that it has not taken or confirmed; they are sent again.");
+        for (int i = 0; i < 2; i++)
+                aip_metrics_sample(w, (int64_t)r->n_failed[i],
+                                   "aiplat_messages_failed_total{kind=\"%s\"}", kinds[i]);
+        aip_metrics_one(w, "aiplat_outbox_left_total", AIP_METRICS_COUNTER,
+                        "Transitions that found no room in memory and were left to the sweep.",
+                        (int64_t)r->n_left);
+}
+
+static void write_metrics(struct aip_metrics_source *source, struct aip_metrics_writer *w)
+{
+        struct aip_outbox_relay *r = AIP_CONTAINER_OF(source, struct aip_outbox_relay, metrics);
+
+        write_depths(r, w);
+        write_messages(r, w);
+        aip_metrics_family(w, "aiplat_chore_transitions_total", AIP_METRICS_COUNTER,
+                           "What housekeeping found: transitions nobody had published (sweep), "
+                           "delayed jobs that were due (promote), jobs of lost workers (recover).");
+        for (unsigned i = 0; i < N_CHORES; i++)
+                aip_metrics_sample(w, (int64_t)r->n_found[i],
+                                   "aiplat_chore_transitions_total{chore=\"%s\"}",
+                                   r->chores[i].what);
+        aip_metrics_family(w, "aiplat_chore_failures_total", AIP_METRICS_COUNTER,
+                           "Rounds of housekeeping that the store did not answer.");
+        for (unsigned i = 0; i < N_CHORES; i++)
+                aip_metrics_sample(w, (int64_t)r->n_chores_failed[i],
+                                   "aiplat_chore_failures_total{chore=\"%s\"}", r->chores[i].what);
+}
+
 int aip_outbox_relay_new(const struct aip_outbox_relay_options *o, aip_outbox_relay **ret_relay,
                          aip_error **err)
 {
@@ -757,6 +837,9 @@ int aip_outbox_relay_new(const struct aip_outbox_relay_options *o, aip_outbox_re
                    o->promote_every_ms ? o->promote_every_ms : 500);
         chore_init(r, RECOVER, "recover", r->jobs.ops->recover,
                    o->recover_every_ms ? o->recover_every_ms : 1000);
+        r->registry = o->metrics;
+        r->metrics.write = write_metrics;
+        aip_metrics_add(r->registry, &r->metrics);
         *ret_relay = r;
         return 0;
 }

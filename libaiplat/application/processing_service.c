@@ -111,6 +111,8 @@ struct aip_processing_service {
         int is_releasing;
 
         struct aip_store_watcher watcher;
+        aip_metrics *registry;
+        struct aip_metrics_source metrics;
 
         struct aip_op *closing;
         struct aip_timer drain_timer;
@@ -639,6 +641,7 @@ static void drain_over(struct aip_timer *timer)
 static void service_free(struct aip_processing_service *s)
 {
         s->jobs.ops->unwatch(s->jobs.self, &s->watcher);
+        aip_metrics_remove(s->registry, &s->metrics);
         aip_run_ports_deinit(&s->ports);
         aip_free(s->waiting);
         for (unsigned i = 0; i < CLAIMS_MAX; i++) {
@@ -753,6 +756,23 @@ static int make_claims(struct aip_processing_service *s)
         return 0;
 }
 
+static void write_metrics(struct aip_metrics_source *source, struct aip_metrics_writer *w)
+{
+        const struct aip_processing_service *s =
+                AIP_CONTAINER_OF(source, struct aip_processing_service, metrics);
+
+        aip_metrics_one(w, "aiplat_jobs_running", AIP_METRICS_GAUGE, "Jobs in this worker.",
+                        (int64_t)s->n_running);
+        aip_metrics_one(w, "aiplat_jobs_running_max", AIP_METRICS_GAUGE,
+                        "Jobs that it runs at once.", s->concurrency);
+        aip_metrics_one(w, "aiplat_deliveries_waiting", AIP_METRICS_GAUGE,
+                        "Messages that it holds and has no room for yet.", (int64_t)s->n_waiting);
+        aip_metrics_one(w, "aiplat_outcomes_unrecorded", AIP_METRICS_GAUGE,
+                        "Attempts that have ended, and whose outcome is on its way to the store.",
+                        (int64_t)s->ports.n_recording);
+        aip_worker_metrics_write(&s->ports.metrics, w);
+}
+
 int aip_processing_service_new(const struct aip_processing_service_options *o,
                                aip_processing_service **ret_service, aip_error **err)
 {
@@ -781,6 +801,9 @@ int aip_processing_service_new(const struct aip_processing_service_options *o,
                 return r;
         }
         new_session(s);
+        s->registry = o->metrics;
+        s->metrics.write = write_metrics;
+        aip_metrics_add(s->registry, &s->metrics);
         *ret_service = s;
         return 0;
 }

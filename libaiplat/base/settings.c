@@ -56,7 +56,7 @@ struct api_key {
         char name[];
 };
 
-#define N_SPECS 26
+#define N_SPECS 27
 
 struct aip_settings {
         struct aip_settings_values values;
@@ -237,7 +237,8 @@ static int convert_http_url(struct aip_settings *settings, const struct input *i
 }
 
 /* HOST:PORT or [IPV6]:PORT */
-static int convert_listen(struct aip_settings *settings, const struct input *input)
+static int convert_address(struct aip_settings *settings, const struct input *input,
+                           int32_t *ret_port)
 {
         struct aip_str host = aip_str_of(input->text);
         const char *colon = strrchr(input->text, ':');
@@ -251,8 +252,20 @@ static int convert_listen(struct aip_settings *settings, const struct input *inp
                 host = aip_str_make(host.p + 1, host.n - 2);
         else if (memchr(host.p, ':', host.n) || memchr(host.p, '[', host.n))
                 return refuse(input, "an IPv6 address must stand in brackets: [::1]:8000");
-        settings->values.listen_port = (int32_t)port;
+        *ret_port = (int32_t)port;
         return keep(settings, input, aip_str_dup(host));
+}
+
+static int convert_listen(struct aip_settings *settings, const struct input *input)
+{
+        return convert_address(settings, input, &settings->values.listen_port);
+}
+
+static int convert_monitor(struct aip_settings *settings, const struct input *input)
+{
+        if (input->text[0] == '\0')
+                return convert_text(settings, input);
+        return convert_address(settings, input, &settings->values.monitor_port);
 }
 
 /* clang-format off */
@@ -278,6 +291,8 @@ static const struct spec specs[] = {
          convert_format, FIELD(log_format), 0, 0},
         {{"AIPLAT_LISTEN", "127.0.0.1:8000", "address and port of the gateway"},
          convert_listen, FIELD(listen_host), 0, 0},
+        {{"AIPLAT_MONITOR_LISTEN", "", "address and port of /health, /ready and /metrics alone, of gateway or worker; empty: none"},
+         convert_monitor, FIELD(monitor_host), 0, 0},
         {{"AIPLAT_MAX_BODY_BYTES", "1048576", "largest request body"},
          convert_int, FIELD(max_body_bytes), 1024, 1 << 30},
         {{"AIPLAT_MAX_CONNECTIONS", "10000", "client connections at once"},

@@ -21,12 +21,15 @@
 #include "mem.h"
 #include "trouble.h"
 
+#define MONITOR_BODY_BYTES  1024
+#define MONITOR_CONNECTIONS 100
 #define MIGRATE_WAIT_MS  10000
 #define MIGRATE_PAUSE_MS 500
 #define CLOSE_WAIT_MS    5000 /* for the relay to get rid of what it holds, after the drain */
 
 enum part {
         PART_GATEWAY,
+        PART_MONITOR,
         PART_WORKER,
         PART_RELAY,
         PART_CATALOG,
@@ -65,7 +68,8 @@ struct aip_runtime {
         aip_job_service *jobs;
         aip_job_feeds *feeds;
         aip_processing_service *worker;
-        aip_http_server *gateway;
+        aip_http_server *gateway, *monitor;
+        aip_metrics *metrics;
 
         struct aip_op migrate_op;
         struct aip_timer migrate_timer;
@@ -187,6 +191,7 @@ static int make_services(struct aip_runtime *r, aip_error **err)
         catalog.jobs = relay.jobs = jobs.jobs = r->store.jobs;
         catalog.tools = r->tools;
         relay.queue = r->queue.queue;
+        relay.metrics = r->metrics;
         if ((result = aip_job_events_parse(aip_str_of(r->settings->events), &relay.muted_events,
                                            err)) < 0)
                 return result;
@@ -202,6 +207,7 @@ static int make_services(struct aip_runtime *r, aip_error **err)
         r->is_open |= 1u << PART_RELAY;
         if ((result = make_retention(r, err)) < 0)
                 return result;
+        jobs.metrics = r->metrics;
         jobs.catalog = r->catalog;
         jobs.relay = r->relay;
         if ((result = aip_job_service_new(&jobs, &r->jobs, err)) < 0)
@@ -255,6 +261,38 @@ static void migrate(struct aip_timer *timer)
 
 /* ── taking part ─────────────────────────────────────────────────────────────────────────────── */
 
+/* /health, /ready and /metrics on an address of their own, if one is set: for programs that serve nothing else,
+ * and where the gateway's port is everybody's. */
+static int start_monitor(struct aip_runtime *r, aip_error **err)
+{
+        struct aip_http_server_options o = {.self_size = sizeof(o)};
+        int result;
+
+        if (r->monitor || !r->settings->monitor_host[0])
+                return 0;
+        o.loop = r->loop;
+        o.log = &r->log;
+        o.random = r->random;
+        o.catalog = r->catalog;
+        o.store = r->store.jobs;
+        o.queue = r->queue.queue;
+        o.cache = r->cache.cache;
+        o.metrics = r->metrics;
+        o.service = r->component;
+        o.is_monitor = 1;
+        o.host = r->settings->monitor_host;
+        o.port = r->settings->monitor_port;
+        o.max_body_bytes = MONITOR_BODY_BYTES;
+        o.max_connections = MONITOR_CONNECTIONS;
+        o.request_timeout_ms = r->settings->request_timeout_ms;
+        if ((result = aip_http_server_new(&o, &r->monitor, err)) < 0)
+                return result;
+        r->is_open |= 1u << PART_MONITOR;
+        aip_log_write(&r->log, AIP_LOG_INFO, r->component, "monitored on http://%s:%d", o.host,
+                      aip_http_server_port(r->monitor));
+        return 0;
+}
+
 int aip_runtime_start_worker(aip_runtime *r, aip_error **err)
 {
         struct aip_processing_service_options o = {.self_size = sizeof(o)};
@@ -273,6 +311,7 @@ int aip_runtime_start_worker(aip_runtime *r, aip_error **err)
         o.relay = r->relay;
         o.llms = r->llms;
         o.tools = r->tools;
+        o.metrics = r->metrics;
         o.events = r->events.events;
         o.cache_ttl_s = r->settings->redis_job_ttl_s;
         o.concurrency = (uint32_t)r->settings->concurrency;
@@ -284,7 +323,7 @@ int aip_runtime_start_worker(aip_runtime *r, aip_error **err)
         r->wants_worker = 1;
         if (r->is_migrated)
                 aip_processing_service_start(r->worker);
-        return 0;
+        return start_monitor(r, err);
 }
 
 int aip_runtime_start_gateway(aip_runtime *r, aip_error **err)
@@ -303,6 +342,7 @@ int aip_runtime_start_gateway(aip_runtime *r, aip_error **err)
         o.queue = r->queue.queue;
         o.cache = r->cache.cache;
         o.feeds = r->feeds;
+        o.metrics = r->metrics;
         o.host = r->settings->listen_host;
         o.port = r->settings->listen_port;
         o.max_body_bytes = r->settings->max_body_bytes;
@@ -313,7 +353,7 @@ int aip_runtime_start_gateway(aip_runtime *r, aip_error **err)
         r->is_open |= 1u << PART_GATEWAY;
         aip_log_write(&r->log, AIP_LOG_INFO, r->component, "listening on http://%s:%d", o.host,
                       aip_http_server_port(r->gateway));
-        return 0;
+        return start_monitor(r, err);
 }
 
 /* ── closing: each part when all those above it are closed ───────────────────────────────────── */
@@ -334,6 +374,9 @@ static void part_closed(struct aip_op *op)
 static void close_part(struct aip_runtime *r, enum part part, struct aip_op *op)
 {
         switch (part) {
+        case PART_MONITOR:
+                aip_http_server_close(AIP_TAKE(r->monitor), op);
+                break;
         case PART_GATEWAY:
                 aip_http_server_close(AIP_TAKE(r->gateway), op);
                 break;
@@ -388,7 +431,7 @@ static void close_parts(struct aip_runtime *r)
         /* Gateway and worker drain side by side, then so do the services, then the servers' adapters go
          * one by one. */
         is_draining |= begin_close(r, PART_WORKER, r->drain_until_ms);
-        if (is_draining)
+        if (is_draining || begin_close(r, PART_MONITOR, aip_now_ms(r->loop) + CLOSE_WAIT_MS))
                 return;
         is_draining = begin_close(r, PART_RELAY, aip_now_ms(r->loop) + CLOSE_WAIT_MS);
         is_draining |= begin_close(r, PART_CATALOG, aip_now_ms(r->loop) + CLOSE_WAIT_MS);
@@ -478,7 +521,8 @@ static int make_parts(struct aip_runtime *r, aip_error **err)
         struct runtime_base base = {{NULL, NULL}, &r->log, r->random};
         int result;
 
-        if ((result = aip_uv_loop_new(&r->uv, err)) < 0)
+        if ((result = aip_uv_loop_new(&r->uv, err)) < 0 ||
+            (result = aip_metrics_new(&r->metrics, err)) < 0)
                 return result;
         r->loop = base.loop = aip_uv_loop_port(r->uv);
         if ((result = runtime_make_store(r->settings, &base, &r->store, err)) < 0)
@@ -544,6 +588,7 @@ void aip_runtime_free(aip_runtime *r)
         aip_http_tools_free(r->http_tools);
         aip_http_client_free(r->tools_http);
         aip_http_client_free(r->http);
+        aip_metrics_free(r->metrics);
         aip_uv_loop_free(r->uv);
 #ifdef AIP_FAULT_POINTS
         runtime_fault_store_free(r->fault_store);

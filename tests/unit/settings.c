@@ -314,7 +314,7 @@ Test(settings, every_default_it_names_can_be_set)
                 cr_assert_eq(load("", environment, NULL, &settings, NULL), 0, "%s", assignment);
                 aip_settings_free(settings);
         }
-        cr_assert_eq(n, 26u);
+        cr_assert_eq(n, 27u);
 }
 
 static int load_all(void *user, aip_error **err)

@@ -38,4 +38,7 @@ void http_health(struct http_request *request);
 void http_ready(struct http_request *request);
 void http_openapi(struct http_request *request);
 
+/* metrics_controller.c */
+void http_metrics(struct http_request *request);
+
 #endif

@@ -16,12 +16,12 @@ extern const char aip_openapi_yaml[];
 
 void http_health(struct http_request *request)
 {
+        const char *service = http_options(request)->service;
         struct aip_buf body = AIP_BUF_INIT(256);
 
-        if (aip_buf_append_cstr(
-                    &body,
-                    "{\"status\":\"healthy\",\"service\":\"gateway\",\"version\":\"" AIPLAT_VERSION
-                    "\"}") < 0)
+        if (aip_buf_printf(&body,
+                           "{\"status\":\"healthy\",\"service\":\"%s\",\"version\":\"%s\"}",
+                           service ? service : "gateway", AIPLAT_VERSION) < 0)
                 http_answer_problem(request, 503, "OVERLOADED", "out of memory");
         else
                 http_answer_json(request, 200, &body);

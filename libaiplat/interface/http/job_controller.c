@@ -188,6 +188,7 @@ void http_get_job(struct http_request *request)
                 not_a_job(request);
                 return;
         }
+        request->is_to_wait = http_query(request, "wait").p != NULL;
         if (read_wait(request, &w->view.wait_ms, &err) < 0) {
                 http_answer_error(request, err);
                 return;

@@ -43,6 +43,7 @@ struct http_request {
         struct aip_buf body;
         char trace_id[AIP_TRACE_ID_BYTES];
         int64_t began_ms;
+        int is_to_wait; /* the client asked for a late answer: how late says nothing of us */
 
         struct http_answer answer;
         size_t answer_bytes; /* once it is being sent */

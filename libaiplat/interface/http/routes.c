@@ -32,8 +32,16 @@ static const struct http_route routes[] = {
         {"DELETE", "/v1/graphs/{}", http_delete_graph, 0},
         {"GET", "/health", http_health, 0},
         {"GET", "/ready", http_ready, 0},
+        {"GET", "/metrics", http_metrics, 0},
         {"GET", "/openapi.yaml", http_openapi, 0},
 };
+
+/* Of a server that is there for monitoring alone. */
+static int is_monitoring(const struct http_route *route)
+{
+        return route->handle == http_health || route->handle == http_ready ||
+               route->handle == http_metrics;
+}
 
 /* Whether `path` has the shape of `pattern`; the segment under {} is not empty. */
 static int matches(const char *pattern, const char *path, struct aip_str *ret_segment)
@@ -96,14 +104,30 @@ static const char *allow_of(unsigned has_get, unsigned has_post, unsigned has_pu
         return "POST";
 }
 
-const struct http_route *http_route_find(const char *method, const char *path,
+size_t http_route_count(void)
+{
+        return AIP_ARRAY_SIZE(routes);
+}
+
+const struct http_route *http_route_at(size_t index)
+{
+        return &routes[index];
+}
+
+size_t http_route_index(const struct http_route *route)
+{
+        return (size_t)(route - routes);
+}
+
+const struct http_route *http_route_find(const char *method, const char *path, int is_monitor,
                                          struct aip_str *ret_segment, const char **ret_allow)
 {
         const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
         unsigned get = 0, post = 0, put = 0;
 
         for (size_t i = 0; i < AIP_ARRAY_SIZE(routes); i++) {
-                if (!matches(routes[i].pattern, path, ret_segment))
+                if ((is_monitor && !is_monitoring(&routes[i])) ||
+                    !matches(routes[i].pattern, path, ret_segment))
                         continue;
                 if (strcmp(routes[i].method, wanted) == 0)
                         return &routes[i];

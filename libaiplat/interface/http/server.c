@@ -14,6 +14,7 @@
  * libmicrohttpd drops a connection on which nothing moves for a while. One that moves a byte now and
  * then is dropped by the watch below: no request may take longer to arrive than the time-out.
  */
+#include "request_metrics.h"
 #include "server.h"
 
 #include <ctype.h>
@@ -60,6 +61,9 @@ struct aip_http_server {
         size_t held_bytes; /* by all requests: bodies, and answers until they are sent */
         struct aip_op *closing;
         struct aip_timer close_timer;
+        struct aip_metrics_source metrics;
+        struct http_request_metrics request_metrics;
+        size_t n_requests; /* begun and not yet over */
 };
 
 /* A connection, for the watch on slow clients. */
@@ -161,6 +165,7 @@ int http_is_closing(const struct http_request *request)
 
 static void free_request(struct http_request *request)
 {
+        request->server->n_requests -= request->has_begun ? 1 : 0;
         if (request->work && request->free_work)
                 request->free_work(request->work);
         aip_free(request->work);
@@ -239,7 +244,8 @@ static void find_route(struct http_request *request, const char *method)
 {
         const char *allow = NULL;
 
-        request->route = http_route_find(method, request->path, &request->segment, &allow);
+        request->route = http_route_find(method, request->path, request->server->options.is_monitor,
+                                         &request->segment, &allow);
         if (request->route && request->segment.p && http_decode_segment(&request->segment) < 0) {
                 request->route = NULL;
                 http_answer_problem(request, 400, "BAD_REQUEST",
@@ -264,6 +270,7 @@ static void request_begin(struct http_request *request, const char *method)
         request->began_ms = aip_now_ms(s->options.loop);
         aip_buf_init(&request->body, (size_t)s->options.max_body_bytes);
         aip_list_append(&s->requests, &request->link);
+        s->n_requests++;
         take_trace_id(request);
         find_route(request, method);
 }
@@ -386,6 +393,7 @@ static enum MHD_Result send_answer(struct http_request *request)
 
         if (!request->more)
                 hold_answer(request);
+        http_request_metrics_add(&s->request_metrics, request);
         response = request->more ? make_stream(request) : make_response(&request->answer);
         if (!response)
                 return MHD_NO; /* the connection is closed: out of memory */
@@ -680,6 +688,23 @@ static int start(struct aip_http_server *s, aip_error **err)
         return r;
 }
 
+static void write_metrics(struct aip_metrics_source *source, struct aip_metrics_writer *w)
+{
+        struct aip_http_server *s = AIP_CONTAINER_OF(source, struct aip_http_server, metrics);
+
+        http_request_metrics_write(&s->request_metrics, w);
+        aip_metrics_one(w, "aiplat_http_requests_in_flight", AIP_METRICS_GAUGE,
+                        "Requests that are not wholly answered, those that wait included.",
+                        (int64_t)s->n_requests);
+        aip_metrics_one(w, "aiplat_http_connections", AIP_METRICS_GAUGE, "Connections of clients.",
+                        s->n_connections);
+        aip_metrics_one(w, "aiplat_http_connections_max", AIP_METRICS_GAUGE,
+                        "Connections of clients that may be there at once.",
+                        s->options.max_connections);
+        aip_metrics_one(w, "aiplat_http_held_bytes", AIP_METRICS_GAUGE,
+                        "Bodies of requests and answers in memory.", (int64_t)s->held_bytes);
+}
+
 int aip_http_server_new(const struct aip_http_server_options *options, aip_http_server **ret_server,
                         aip_error **err)
 {
@@ -699,10 +724,18 @@ int aip_http_server_new(const struct aip_http_server_options *options, aip_http_
         aip_list_init(&s->requests);
         aip_list_init(&s->for_next_turn);
         aip_list_init(&s->connections);
+        if (http_request_metrics_init(&s->request_metrics) < 0) {
+                aip_free(s);
+                return aip_error_set_nomem(err);
+        }
         if ((r = start(s, err)) < 0) {
+                http_request_metrics_deinit(&s->request_metrics);
                 aip_free(s);
                 return r;
         }
+        s->metrics.write = write_metrics;
+        if (!s->options.is_monitor)
+                aip_metrics_add(s->options.metrics, &s->metrics);
         aip_timer_set(s->options.loop, &s->slow_timer, WATCH_EVERY_MS);
         *ret_server = s;
         return 0;
@@ -730,6 +763,8 @@ static void finish_close(struct aip_timer *timer)
         aip_undefer(loop,
                     &s->run_task); /* the connections that were closed just now may ask for it */
         aip_undefer(loop, &s->turn_task);
+        aip_metrics_remove(s->options.metrics, &s->metrics);
+        http_request_metrics_deinit(&s->request_metrics);
         aip_free(s);
         aip_op_finish(loop, closing, NULL);
 }
