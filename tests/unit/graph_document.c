@@ -160,8 +160,9 @@ Test(graph_document, on_error_goes_elsewhere)
         expect_state(FAILING("'z'"), "{'why': 'boo'}", "{'why': 'boo', 'way': ['z']}");
         expect_state(FAILING("'y'"), "{'why': 'boo'}", "{'why': 'boo', 'way': ['y']}");
         expect_state(FAILING("{'to': 'z'}"), "{'why': 'boo'}", "{'why': 'boo', 'way': ['z']}");
-        expect_state(FAILING(WITH_WRITE), "{'why': 'boo'}",
-                     "{'why': {'kind': 'upstream_error', 'is_told': true, 'node': 'x'}, 'way': ['z']}");
+        expect_state(
+                FAILING(WITH_WRITE), "{'why': 'boo'}",
+                "{'why': {'kind': 'upstream_error', 'is_told': true, 'node': 'x'}, 'way': ['z']}");
 }
 
 Test(graph_document, on_error_may_end_the_run)
@@ -318,6 +319,7 @@ static const struct refusal refusals[] = {
         {ONE_NODE(", 'input_schema': {'properties': {'a': {'pattern': 'x'}}}"),
          "/input_schema/properties/a/pattern: this keyword is not checked", 0},
         {ONE_NODE(", 'tools': {'t': 1}"), "/tools/t: must be an object", 0},
+        {ONE_NODE(", 'tools': {'t': {'description': 1}}"), "/tools/t/description: must be", 0},
         {"{'state': [], 'nodes': {'x': {'type': 'set'}}, 'edges': []}",
          "/state: must be an object, not a list", 0},
         {"{'state': {'__a': {}}, 'nodes': {}, 'edges': []}",
@@ -444,6 +446,9 @@ static const struct refusal edge_refusals[] = {
         {"{}", "/edges/3: must have exactly one of to, when and send", 0},
         {"{'to': 'x'}", "/edges/3/from: is missing", 0},
         {"{'from': 'x', 'to': 'y', 'via': 1}", "/edges/3/via: there is no such member", 0},
+        {"{'from': 'x', 'to': 'y', 'description': 1}", "/edges/3/description: must be", 0},
+        {"{'from': 'x', 'when': [{'if': '.a', 'to': 'x', 'description': 1}]}",
+         "/edges/3/when/0/description: must be a string", 0},
         {"{'from': 'x', 'to': 'z'}", "/edges/3/to: there is no node \"z\"", 0},
         {"{'from': 'z', 'to': 'x'}", "/edges/3/from: there is no node \"z\"", 0},
         {"{'from': 1, 'to': 'x'}", "/edges/3/from: must be a string, not an integer", 0},

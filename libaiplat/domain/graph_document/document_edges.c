@@ -100,9 +100,12 @@ static int read_else(struct reader *r, aip_error **err)
 static int read_case(struct reader *r, const struct aip_place *at, const aip_value *value,
                      struct aip_doc_case *one, aip_error **err)
 {
+        struct aip_str description;
         int code = aip_place_type(at, value, AIP_VALUE_OBJECT, err);
         if (code == 0)
                 code = aip_place_members(at, value, case_members, NULL, err);
+        if (code == 0)
+                code = aip_place_string(at, value, "description", &description, err);
         if (code == 0)
                 code = aip_doc_expression(at, value, "if", NULL, 0, &one->condition, err);
         return code < 0 ? code : read_targets(r, at, value, "to", &one->to, err);
@@ -221,9 +224,12 @@ static int check_shape(const struct reader *r, aip_error **err)
 
 static int read_edge(struct reader *r, aip_error **err)
 {
+        struct aip_str description;
         int code = aip_place_type(r->at, r->value, AIP_VALUE_OBJECT, err);
         if (code == 0)
                 code = aip_place_members(r->at, r->value, edge_members, NULL, err);
+        if (code == 0)
+                code = aip_place_string(r->at, r->value, "description", &description, err);
         if (code == 0)
                 code = check_shape(r, err);
         if (code == 0)

@@ -324,7 +324,10 @@ static int check_tools(const aip_value *tools, aip_error **err)
         for (size_t i = 0; r == 0 && i < n; i++) {
                 struct aip_place at = {&here, {NULL, 0}, 0};
                 const aip_value *tool = aip_value_member(tools, i, &at.key);
+                struct aip_str description;
                 r = aip_place_type(&at, tool, AIP_VALUE_OBJECT, err);
+                if (r == 0)
+                        r = aip_place_string(&at, tool, "description", &description, err);
         }
         return r;
 }
