@@ -140,19 +140,28 @@ struct aip_graph_run {
         /* `answers` are by id, and those whose question is not open (any more) are passed over: a run that goes
          * on once more, from wherever it had come to, is given what it was given before. */
         int passes_over_answers;
+
+        /* Stop to be looked at before a step in which one of these nodes is to run, and after one in which
+         * one has run; "*": all nodes. The run is then interrupted with one question, {"id", "node": the first
+         * of them, "value": {"interrupt": "before" or "after", "nodes": […]}}; any answer lets it go on.
+         * Borrowed until done. */
+        const char *const *interrupt_before;
+        size_t n_interrupt_before;
+        const char *const *interrupt_after;
+        size_t n_interrupt_after;
 };
 
 #ifdef __cplusplus
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},            \
-                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0                   \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0       \
         }
 #else
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},           \
-                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0                   \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0       \
         }
 #endif
 
@@ -173,11 +182,17 @@ struct aip_graph_invoke_options {
          * interrupted fails with AIP_ESTATE. */
         aip_value **ret_questions; /* stays NULL when the run was not interrupted */
         aip_value **ret_image;
+        /* As in a run. */
+        const char *const *interrupt_before;
+        size_t n_interrupt_before;
+        const char *const *interrupt_after;
+        size_t n_interrupt_after;
 };
 
 #define AIP_GRAPH_INVOKE_OPTIONS_INIT                                                              \
         {                                                                                          \
-                sizeof(struct aip_graph_invoke_options), NULL, 0, NULL, NULL, NULL, NULL, NULL     \
+                sizeof(struct aip_graph_invoke_options), NULL, 0, NULL, NULL, NULL, NULL, NULL,    \
+                        NULL, 0, NULL, 0                                                           \
         }
 
 /* Run to the end in the calling thread, without a loop. AIP_EUNSUPPORTED, naming it, when a node is

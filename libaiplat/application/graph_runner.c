@@ -117,12 +117,16 @@ static int begin_at(struct aip_graph_state *state, const aip_value *input, const
 static const struct step *begin(struct driver *d)
 {
         const struct aip_graph_run *run = d->run;
-        if (begin_at(&d->state, run->input, run->image, run->answers, run->passes_over_answers,
+        if (aip_graph_set_halts(&d->state, run->interrupt_before, run->n_interrupt_before,
+                                run->interrupt_after, run->n_interrupt_after, &d->err) < 0 ||
+            begin_at(&d->state, run->input, run->image, run->answers, run->passes_over_answers,
                      &d->err) < 0)
                 return &STEP_FAIL;
         if (d->keeper.is_needed && (run->input || !run->image) &&
             aip_graph_keeper_step(&d->keeper, 1, &d->err) < 0)
                 return &STEP_FAIL;
+        if (d->state.held)
+                return &STEP_INTERRUPT;
         return d->state.n_tasks > 0 ? &STEP_LAUNCH : &STEP_PLAN;
 }
 
@@ -233,6 +237,8 @@ static const struct step *merge(struct driver *d)
                 return &STEP_FAIL;
         if (d->keeper.is_needed)
                 return &STEP_RECORD;
+        if (d->state.held)
+                return &STEP_INTERRUPT;
         return ++d->steps_in_turn < STEPS_A_TURN ? &STEP_PLAN : &STEP_REST;
 }
 
@@ -254,6 +260,8 @@ static const struct step *recorded(struct driver *d)
         d->err = AIP_TAKE(d->keeper.err);
         if (d->err)
                 return &STEP_FAIL;
+        if (d->state.held)
+                return &STEP_INTERRUPT;
         return ++d->steps_in_turn < STEPS_A_TURN ? &STEP_PLAN : &STEP_REST;
 }
 
@@ -317,7 +325,7 @@ static int conclude(struct aip_graph_state *state, aip_value **ret_image, aip_va
         return 0;
 }
 
-/* Some of the step's tasks wait for answers. */
+/* Some of the step's tasks wait for answers, or the run has halted. */
 static const struct step *interrupt(struct driver *d)
 {
         struct aip_graph_run *run = d->run;
@@ -538,6 +546,8 @@ static int run_tasks(struct aip_graph_state *state)
 static int run_through(struct aip_graph_state *state, aip_error **err)
 {
         for (;;) {
+                if (state->held)
+                        return 0;
                 int code = state->n_tasks > 0 ? 0 : aip_graph_plan(state, err);
                 if (code < 0 || state->n_tasks == 0)
                         return code;
@@ -553,7 +563,10 @@ static int invoke_in(struct aip_graph_state *state, const aip_value *input,
                      const struct aip_graph_invoke_options *o, aip_value **ret_state,
                      aip_error **err)
 {
-        int code = begin_at(state, input, o->image, o->answers, 0, err);
+        int code = aip_graph_set_halts(state, o->interrupt_before, o->n_interrupt_before,
+                                       o->interrupt_after, o->n_interrupt_after, err);
+        if (code == 0)
+                code = begin_at(state, input, o->image, o->answers, 0, err);
         if (code == 0)
                 code = run_through(state, err);
         if (code < 0)

@@ -494,6 +494,16 @@ static int is_behind(const struct aip_job_run *run)
 
 /* ── go_on: at __start__, or where an earlier claim has come to ──────────────────────────────── */
 
+/* What the document says of every run of it. */
+static void take_limits(const aip_graph_document *document, struct aip_graph_run *run)
+{
+        run->step_limit = aip_graph_document_step_limit(document);
+        run->interrupt_before =
+                aip_graph_document_interrupt_before(document, &run->n_interrupt_before);
+        run->interrupt_after =
+                aip_graph_document_interrupt_after(document, &run->n_interrupt_after);
+}
+
 static void start_graph(struct aip_job_run *run)
 {
         run->is_in_graph = 1;
@@ -504,7 +514,7 @@ static void start_graph(struct aip_job_run *run)
         run->graph_run.op.deadline_ms = run->agent.deadline_ms;
         run->graph_run.graph = run->graph.graph;
         if (run->graph.document)
-                run->graph_run.step_limit = aip_graph_document_step_limit(run->graph.document);
+                take_limits(run->graph.document, &run->graph_run);
         run->graph_run.context = &run->agent;
         if (run->progress)
                 run->graph_run.observer = aip_job_progress_observer(run->progress);

@@ -391,6 +391,24 @@ Test(agent_graphs, a_person_is_asked_and_the_answer_is_checked)
         expect_text(rest(&id, AIP_JOB_COMPLETED)->result, "true");
 }
 
+Test(agent_graphs, a_graph_halts_where_its_document_says)
+{
+        put_graph("{'state': {'l': {'type': 'append'}}, 'interrupt_before': ['b'],"
+                  "'interrupt_after': ['c'],"
+                  "'nodes': {'a': {'type': 'transform', 'write': {'l': '1'}},"
+                  " 'b': {'type': 'transform', 'write': {'l': '2'}},"
+                  " 'c': {'type': 'transform', 'write': {'l': '3'}}},"
+                  "'edges': [{'from': '__start__', 'to': 'a'}, {'from': 'a', 'to': 'b'},"
+                  " {'from': 'b', 'to': 'c'}, {'from': 'c', 'to': '__end__'}], 'result': '.l'}");
+        struct aip_id id = run_graph("p", NULL, AIP_JOB_INTERRUPTED);
+        expect_in(stored(&one, &id)->questions_json, "\"interrupt\":\"before\",\"nodes\":[\"b\"]");
+        cr_expect_eq(resume(&id, "null", NULL), 0);
+        expect_in(rest(&id, AIP_JOB_INTERRUPTED)->questions_json,
+                  "\"interrupt\":\"after\",\"nodes\":[\"c\"]");
+        cr_expect_eq(resume(&id, "null", NULL), 0);
+        expect_text(rest(&id, AIP_JOB_COMPLETED)->result, "[1,2,3]");
+}
+
 /* ── the catalog ─────────────────────────────────────────────────────────────────────────────── */
 
 Test(agent_graphs, a_job_runs_wholly_on_the_graph_it_began_with)

@@ -488,3 +488,107 @@ Test(graph_interrupt, survives_allocation_failure)
         ASSERT_SURVIVES_ALLOC_FAILURE(ask_and_go_on, graph);
         aip_graph_unref(graph);
 }
+
+/* ── halts ───────────────────────────────────────────────────────────────────────────────────── */
+
+static int say_name(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
+{
+        (void)user, (void)ret_update, (void)err;
+        aip_graph_task_write(task, "log", aip_value_string(aip_str_of(aip_graph_task_node(task))));
+        return 0;
+}
+
+/* a, then b and c side by side, then d when both have run */
+static aip_graph *diamond(void)
+{
+        static const char *const both[] = {"b", "c"};
+        aip_graph_builder *b = aip_graph_builder_new();
+        aip_graph *graph = NULL;
+
+        aip_graph_builder_add_channel(b, "log", AIP_CHANNEL_APPEND);
+        for (const char *name = "a\0b\0c\0d\0"; *name; name += 2)
+                aip_graph_builder_add_function(b, name, say_name, NULL);
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "a");
+        aip_graph_builder_add_edge(b, "a", "b");
+        aip_graph_builder_add_edge(b, "a", "c");
+        aip_graph_builder_add_join(b, both, 2, "d");
+        aip_graph_builder_add_edge(b, "d", AIP_GRAPH_END);
+        cr_assert_eq(aip_graph_compile(b, &graph, NULL), 0);
+        return graph;
+}
+
+/* Run on until the end, with an answer at each halt; what was asked, in one text. */
+static void halt_through(const char *const *before, size_t n_before, const char *const *after,
+                         size_t n_after, char *ret_asked, size_t bytes)
+{
+        aip_graph *graph = diamond();
+        struct outcome o = {0};
+        aip_value *go_on = value_of("\"yes\"");
+
+        ret_asked[0] = '\0';
+        for (int i = 0; i < 20; i++) {
+                struct aip_graph_invoke_options options = AIP_GRAPH_INVOKE_OPTIONS_INIT;
+                struct outcome next = {0};
+                aip_value *in = o.image ? NULL : value_of("{}");
+                options.image = o.image;
+                options.answers = o.image ? go_on : NULL;
+                options.ret_questions = &next.questions;
+                options.ret_image = &next.image;
+                options.interrupt_before = before;
+                options.n_interrupt_before = n_before;
+                options.interrupt_after = after;
+                options.n_interrupt_after = n_after;
+                int r = aip_graph_invoke(graph, in, &options, &next.state, &next.err);
+                cr_assert_eq(r, 0, "%s", aip_error_message(next.err));
+                aip_value_unref(in);
+                outcome_deinit(&o);
+                o = next;
+                if (!o.questions)
+                        break;
+                o.image = through_text(o.image);
+                struct aip_buf text = AIP_BUF_INIT(4096);
+                cr_assert_eq(aip_value_size(o.questions), 1u);
+                (void)aip_value_print(aip_value_get_cstr(aip_value_at(o.questions, 0), "value"),
+                                      &text, NULL);
+                snprintf(ret_asked + strlen(ret_asked), bytes - strlen(ret_asked), "%s;", text.p);
+                aip_buf_deinit(&text);
+        }
+        assert_member(o.state, "log", "[\"a\",\"b\",\"c\",\"d\"]");
+        outcome_deinit(&o);
+        aip_value_unref(go_on);
+        aip_graph_unref(graph);
+}
+
+Test(graph_interrupt, a_run_halts_before_and_after_the_nodes_that_it_is_told)
+{
+        static const char *const b_and_d[] = {"b", "d"}, *const c[] = {"c"}, *const all[] = {"*"};
+        char asked[2000];
+
+        halt_through(b_and_d, 2, NULL, 0, asked, sizeof(asked));
+        cr_expect_str_eq(asked, "{\"interrupt\":\"before\",\"nodes\":[\"b\"]};"
+                                "{\"interrupt\":\"before\",\"nodes\":[\"d\"]};");
+        halt_through(NULL, 0, c, 1, asked, sizeof(asked));
+        cr_expect_str_eq(asked, "{\"interrupt\":\"after\",\"nodes\":[\"c\"]};");
+        halt_through(all, 1, NULL, 0, asked, sizeof(asked));
+        cr_expect_str_eq(asked, "{\"interrupt\":\"before\",\"nodes\":[\"a\"]};"
+                                "{\"interrupt\":\"before\",\"nodes\":[\"b\",\"c\"]};"
+                                "{\"interrupt\":\"before\",\"nodes\":[\"d\"]};");
+        halt_through(NULL, 0, NULL, 0, asked, sizeof(asked));
+        cr_expect_str_eq(asked, "");
+}
+
+Test(graph_interrupt, halts_name_nodes_that_there_are)
+{
+        static const char *const gone[] = {"nobody"};
+        struct aip_graph_invoke_options options = AIP_GRAPH_INVOKE_OPTIONS_INIT;
+        aip_graph *graph = diamond();
+        aip_value *state = NULL;
+        aip_error *err = NULL;
+
+        options.interrupt_before = gone;
+        options.n_interrupt_before = 1;
+        cr_expect_eq(aip_graph_invoke(graph, NULL, &options, &state, &err), AIP_EINVAL);
+        cr_expect_not_null(strstr(aip_error_message(err), "\"nobody\""));
+        aip_error_free(err);
+        aip_graph_unref(graph);
+}

@@ -198,6 +198,8 @@ aip_value *aip_graph_image_place(const struct aip_graph_state *state)
         put_unless_empty(&image, "sends", sends_of(state));
         put_unless_empty(&image, "arrived", arrived_of(state));
         put_unless_empty(&image, "tasks", tasks_of(state));
+        if (state->held)
+                put(&image, "held", aip_value_ref(state->held));
         return image;
 }
 

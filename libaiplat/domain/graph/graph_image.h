@@ -8,6 +8,7 @@
  *       "tasks": [{"node": "a", "writes": [["log", 3]], "goto": ["c"], "sends": [["w", 1]]},
  *                 {"node": "b", "input": 5, "question": "go on?", "answers": ["yes"]}]}
  *
+ * "held" is there when the run has halted between two steps: the question that it asks.
  * "tasks" is there when a step has begun: those of it that finished have their "writes", those that
  * were interrupted their "question". "pending" is there instead when an image was put together from what
  * was saved step by step: a list of [place among the tasks of the next step, element of "tasks"]. Empty members are left out. Untracked channels are never in it.

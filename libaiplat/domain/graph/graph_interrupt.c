@@ -22,6 +22,8 @@ const aip_value *aip_graph_task_interrupt(aip_graph_task *task, const aip_value 
 
 int aip_graph_is_interrupted(const struct aip_graph_state *state)
 {
+        if (state->held)
+                return 1;
         for (uint32_t i = 0; i < state->n_tasks; i++) {
                 if (state->tasks[i].question)
                         return 1;
@@ -56,6 +58,8 @@ static aip_value *question_object(const aip_graph_task *task)
 aip_value *aip_graph_questions(const struct aip_graph_state *state)
 {
         aip_value *list = aip_value_list();
+        if (list && state->held && aip_value_list_append(&list, aip_value_ref(state->held)) < 0)
+                aip_value_unref(AIP_TAKE(list));
         for (uint32_t i = 0; list && i < state->n_tasks; i++) {
                 const aip_graph_task *task = &state->tasks[i];
                 if (!task->question)
@@ -117,6 +121,10 @@ static int answer_by_id(struct aip_graph_state *state, const aip_value *answers,
         for (size_t i = 0; code == 0 && i < n; i++) {
                 struct aip_str id;
                 const aip_value *answer = aip_value_member(answers, i, &id);
+                if (aip_graph_is_halted_by(state, id)) {
+                        aip_value_unref(AIP_TAKE(state->held));
+                        continue;
+                }
                 aip_graph_task *task = find_asking(state, id);
                 code = task ? answer_task(task, answer, err) : 0;
         }
@@ -134,6 +142,10 @@ int aip_graph_answer(struct aip_graph_state *state, const aip_value *answers, ai
 {
         aip_graph_task *only = NULL;
         uint32_t n = 0;
+        if (state->held) { /* between two steps no task asks */
+                aip_value_unref(AIP_TAKE(state->held));
+                return 0;
+        }
         for (uint32_t i = 0; i < state->n_tasks; i++) {
                 if (state->tasks[i].question && n++ == 0)
                         only = &state->tasks[i];

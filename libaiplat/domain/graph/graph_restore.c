@@ -243,6 +243,14 @@ int aip_graph_image_load_channels(struct aip_graph_state *state, const aip_value
         return load_channels(state, aip_value_get_cstr(image, "channels"), err);
 }
 
+static int load_held(struct aip_graph_state *state, const aip_value *held, aip_error **err)
+{
+        if (held && !aip_value_as_string(aip_value_get_cstr(held, "id")).p)
+                return fail_image("has halted with a question that has no id", err);
+        state->held = aip_value_ref(held);
+        return 0;
+}
+
 int aip_graph_image_load(struct aip_graph_state *state, const aip_value *image, aip_error **err)
 {
         int code = aip_graph_image_load_channels(state, image, err);
@@ -252,6 +260,8 @@ int aip_graph_image_load(struct aip_graph_state *state, const aip_value *image, 
                 code = load_sends(state, aip_value_get_cstr(image, "sends"), err);
         if (code == 0)
                 code = load_tasks(state, aip_value_get_cstr(image, "tasks"), err);
+        if (code == 0)
+                code = load_held(state, aip_value_get_cstr(image, "held"), err);
         if (code < 0)
                 return code;
         load_arrived(state, aip_value_get_cstr(image, "arrived"));

@@ -95,6 +95,8 @@ void aip_graph_state_deinit(struct aip_graph_state *state)
                 aip_value_unref(state->sends[i].input);
         for (uint32_t i = 0; i < state->graph->n_channels; i++)
                 aip_value_unref(state->slots[i].value);
+        aip_value_unref(AIP_TAKE(state->held));
+        aip_free(state->halts);
         aip_free(state->overlay);
         aip_free(state->jumps);
         aip_free(state->sends);

@@ -159,7 +159,9 @@ int aip_graph_feed(struct aip_graph_state *state, const aip_value *input, aip_er
                 return aip_graph_fail_at(state, task.node, task.err, err);
         int code = apply_writes(state, &task, err);
         aip_graph_release_writes(state);
-        return code < 0 ? code : aip_graph_follow(state, task.node, 0, err);
+        if (code == 0)
+                code = aip_graph_follow(state, task.node, 0, err);
+        return code == 0 && state->halts ? aip_graph_halt(state, err) : code;
 }
 
 static int fail_step_limit(const struct aip_graph_state *state, uint32_t node, aip_error **err)
@@ -285,7 +287,9 @@ int aip_graph_merge(struct aip_graph_state *state, aip_error **err)
                 return code;
         aip_graph_follow_joins(state);
         pass(state);
+        if (state->halts)
+                code = aip_graph_halt(state, err);
         aip_graph_release_tasks(state);
         aip_graph_release_writes(state);
-        return 0;
+        return code;
 }

@@ -89,6 +89,8 @@ struct aip_graph_state {
         struct aip_graph_write *writes;
         struct aip_graph_jump *jumps; /* of this step's tasks */
         struct aip_graph_send *sends; /* to the next step */
+        uint64_t *halts; /* a bit a node before which the run halts, then one after which; or NULL */
+        aip_value *held; /* the run has halted, and this is its question; NULL: it has not */
         aip_value **overlay; /* one a channel: a router's private view; NULL until needed */
         uint32_t n_tasks, tasks_capacity, inline_tasks;
         uint32_t n_writes, writes_capacity;
@@ -126,8 +128,12 @@ void aip_graph_task_reset(aip_graph_task *task);
 /* Give a failed task's error to its node's handler, if it has one: its error is then gone, or another. */
 void aip_graph_task_handle_error(aip_graph_task *task);
 
-/* All tasks have finished: whether some of them wait for an answer. Then there is nothing to merge yet:
- * the run ends here, and goes on from its image. */
+/* Halt before, and after, the nodes of these names ("*": all). Before feed or load, at most once. */
+int aip_graph_set_halts(struct aip_graph_state *state, const char *const *before, size_t n_before,
+                        const char *const *after, size_t n_after, aip_error **err);
+
+/* All tasks have finished, or the run has halted: whether an answer is waited for. Then there is nothing
+ * to merge yet: the run ends here, and goes on from its image. */
 int aip_graph_is_interrupted(const struct aip_graph_state *state);
 /* The open questions, a list of {"id", "node", "value"}, owned by caller; NULL when out of memory. */
 aip_value *aip_graph_questions(const struct aip_graph_state *state);
@@ -190,6 +196,11 @@ int aip_graph_add_task(struct aip_graph_state *state, uint32_t node, aip_value *
                        aip_error **err);
 /* From here on, what channels become is a change. */
 void aip_graph_mark_saved(struct aip_graph_state *state);
+
+/* The tasks of a step were merged (there are none after the input), and it is known what is next: halt
+ * here? Only with state->halts. */
+int aip_graph_halt(struct aip_graph_state *state, aip_error **err);
+int aip_graph_is_halted_by(const struct aip_graph_state *state, struct aip_str id);
 
 /* Name nodes of the next step. `input` is consumed always. */
 void aip_graph_name_next(struct aip_graph_state *state, uint32_t node);
