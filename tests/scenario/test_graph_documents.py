@@ -51,6 +51,8 @@ EVERYTHING = {
               {"from": ["act", "ask"], "to": "rest"}, {"from": "ask", "to": "__end__"},
               {"from": "act", "to": "__end__"}, {"from": "rest", "to": "__end__"},
               {"from": "no", "to": "__end__"}]}
+EXAMPLES = [json.loads(text) for text in
+            re.findall(r"^```json\n(.*?)^```", (programs.REPOSITORY / "docs/graphs.md").read_text(), flags=re.M | re.S)]
 NO = object()  # the member is taken away
 # What stands elsewhere in EVERYTHING, and is wrong.
 BAD = [
@@ -129,6 +131,24 @@ def test_good_documents_are_taken_by_both(fault):
     assert fault(EVERYTHING) is None
 
 
+def test_the_examples_of_the_page_are_taken_by_both(fault):
+    assert len(EXAMPLES) == 4
+    for document in EXAMPLES:
+        assert fault_by_schema(document) is None
+        assert fault(document) is None
+
+
+def test_the_page_has_every_member():
+    page = (programs.REPOSITORY / "docs/graphs.md").read_text()
+    nodes = [kind for name, kind in SCHEMA["$defs"].items() if name.endswith("Node")]
+    names = set(SCHEMA["properties"]) | {name for kind in nodes for name in kind["properties"]}
+    names |= set(SCHEMA["$defs"]["channel"]["properties"]["type"]["enum"]) | set(SCHEMA["$defs"]["retry"]["properties"])
+    assert [name for name in sorted(names - {"$schema"}) if f"`{name}`" not in page and f'"{name}"' not in page] == []
+    assert [path.stem for path in SHIPPED if f"`{path.stem}`" not in page] == []
+    for kind in SCHEMA["$defs"]["node"]["properties"]["type"]["enum"]:
+        assert re.search(rf"^### {kind}\b", page, flags=re.M), kind
+
+
 def test_bad_documents_are_refused_by_both(fault):
     for pointer, value in BAD:
         document = changed(pointer, value)
@@ -177,3 +197,46 @@ def test_the_schema_has_every_node_type_with_its_members(fault):
             properties |= {"timeout_ms", "idle_timeout_ms"}
         assert members_there_are(fault(changed(f"/nodes/{name}/zzz", 1))) == properties, name
     assert {node["type"] for node in EVERYTHING["nodes"].values()} == set(types.split(", "))
+
+
+@pytest.fixture
+def run_example(dev, model_server):
+    """Runs one of the page's examples; the model answers by the rules."""
+    api = dev.start(AIPLAT_TOOL_HOSTS="*").api
+
+    def run(index, prompt, *rules, **fields):
+        model_server.rules(*rules)
+        assert api.put(f"/v1/graphs/example-{index}", {"document": EXAMPLES[index]}).status == 201
+        return api, api.submit(prompt, graph_name=f"example-{index}", max_attempts=1, **fields)
+
+    return run
+
+
+def test_example_of_a_second_try(run_example):
+    api, job = run_example(
+        0, "Why?", {"contains": "Avoid this: too short", "text": "Because of that."},
+        {"contains": "Answer: Because of that.", "text": '{"is_good": true, "fault": ""}'},
+        {"contains": "Answer: Because.", "text": '{"is_good": false, "fault": "too short"}'},
+        {"text": "Because."})
+    assert api.wait(job)["result"] == "Because of that."
+
+
+def test_example_of_an_apology(run_example):
+    api, job = run_example(1, "Rain?", {"status": 400})
+    assert api.wait(job)["result"] == "The weather is not to be had now."
+
+
+def test_example_of_lines_side_by_side(run_example):
+    api, job = run_example(2, "rain\n\nsun\nwind", {"contains": "rain", "text": "pluie"},
+                           {"contains": "sun", "status": 400}, {"contains": "wind", "text": "vent"})
+    assert api.wait(job)["result"] == "pluie\nsun\nvent"
+
+
+def test_example_of_a_question(run_example):
+    api, job = run_example(3, None, input={"number": 70})
+    for answer in (0, 7):
+        asked = api.wait_status(job, "INTERRUPTED")["questions"][0]["value"]
+        assert asked["schema"] == {"type": "integer"} and asked["question"].startswith("A number from")
+        assert api.post(f"/v1/jobs/{job}/resume", {"value": "seven"}).status == 422
+        assert api.post(f"/v1/jobs/{job}/resume", {"value": answer}).status == 200
+    assert json.loads(api.wait(job)["result"]) == {"number": 7, "asked": 2}

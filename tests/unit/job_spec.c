@@ -62,7 +62,10 @@ Test(job_spec, input_makes_the_prompt_optional)
         refuse(spec, "prompt: ");
         spec.input_json = AIP_STR("{}");
         _cleanup_job_ aip_job *job = job_of(&spec);
-        cr_expect_eq(aip_job_fields(job)->prompt.n, 0u);
+        cr_expect(str_is(aip_job_fields(job)->prompt, ""));
+        spec.prompt = (struct aip_str){NULL, 0};
+        _cleanup_job_ aip_job *without = job_of(&spec);
+        cr_expect_not_null(aip_job_fields(without)->prompt.p, "stores keep no null");
         cr_expect(str_is(aip_job_fields(job)->input_json, "{}"));
         spec.prompt = AIP_STR(" ");
         refuse(spec, "prompt: ");

@@ -75,7 +75,7 @@ static struct aip_job_fields fields_of_spec(const struct aip_job_spec *spec)
                 .max_attempts = spec->max_attempts,
                 .retry_delay_ms = spec->retry_delay_ms,
                 .version = 1,
-                .prompt = spec->prompt,
+                .prompt = spec->prompt.p ? spec->prompt : AIP_STR(""), /* none is no text */
                 .config_name = or_default(spec->config_name, AIP_STR("default-smart")),
                 .template_name = or_default(spec->template_name, AIP_STR("default-assistant")),
                 .graph_name = or_default(spec->graph_name, AIP_STR("assistant")),
