@@ -21,7 +21,9 @@ CTL = BUILD / "bin/aiplatctl/aiplatctl"
 SUBMIT = BUILD / "bench/submit-jobs"
 MODELS = BUILD / "bench/model-server"
 GRAPH = BUILD / "bench/graph-steps"
-TARGETS = [str(path.relative_to(BUILD)) for path in (GATEWAY, WORKER, CTL, SUBMIT, MODELS, GRAPH)]
+CHECKPOINTS = BUILD / "bench/checkpoints"
+TARGETS = [str(path.relative_to(BUILD)) for path in (GATEWAY, WORKER, CTL, SUBMIT, MODELS, GRAPH,
+                                                     CHECKPOINTS)]
 QUEUE = "ai_tasks"
 
 

@@ -1,6 +1,6 @@
 // What LangGraph's users write, with a clock: the graphs of bench/graph_steps.c, in one process.
 //
-// Started by peer.py as `node program.js graph '{}'`; the last line it prints is its figures as JSON.
+// Started by peer.py as `node program.js graph '{}'`, or `durable '{"url", "runs", "steps"}'`; the last line it prints is its figures as JSON.
 // It judges every run's final state: a wrong one is an error, never a figure.
 'use strict';
 
@@ -8,6 +8,7 @@ const assert = require('node:assert');
 const v8 = require('node:v8');
 const vm = require('node:vm');
 const { StateGraph, Annotation, START, END } = require('@langchain/langgraph');
+const { PostgresSaver } = require('@langchain/langgraph-checkpoint-postgres');
 
 const MESSAGE = 'A message of a hundred bytes, as a conversation has them: it says something, '
         + 'and then much more too.';
@@ -34,12 +35,12 @@ async function best(repeats, call) {
         return least;
 }
 
-function loop(channels, step, steps) {
+function loop(channels, step, steps, checkpointer) {
         return new StateGraph(Annotation.Root(channels))
                 .addNode('count', step)
                 .addEdge(START, 'count')
                 .addConditionalEdges('count', ({ n }) => (n >= steps ? END : 'count'), ['count', END])
-                .compile();
+                .compile({ checkpointer });
 }
 
 async function loopOfIntegers(steps) {
@@ -113,6 +114,20 @@ async function graph() {
         return figures;
 }
 
+// A loop of one integer channel; the state is kept at each step, as the saver does it by itself.
+async function durable({ url, runs: atOnce, steps }) {
+        const saver = PostgresSaver.fromConnString(url);
+        await saver.setup();
+        const graph = loop({ n: last() }, ({ n }) => ({ n: n + 1 }), steps, saver);
+        const began = process.hrtime.bigint();
+        const states = await Promise.all(Array.from({ length: atOnce }, (_, i) => graph.invoke({ n: 0 },
+                { recursionLimit: steps + 1, configurable: { thread_id: `run ${i}` } })));
+        const seconds = Number(process.hrtime.bigint() - began) / 1e9;
+        assert(states.every(({ n }) => n === steps));
+        await saver.end();
+        return { steps_per_s: atOnce * steps / seconds };
+}
+
 assert.strictEqual(MESSAGE.length, 100);
-assert.strictEqual(process.argv[2], 'graph');
-graph().then((figures) => console.log(JSON.stringify(figures)));
+const work = { graph, durable }[process.argv[2]];
+work(JSON.parse(process.argv[3])).then((figures) => console.log(JSON.stringify(figures)));
