@@ -134,6 +134,20 @@ SHIPPED = {
 }
 
 
+def test_a_node_makes_a_request(dev, tool_server):
+    dev.start(**ALLOWED)
+    node = {"type": "http", "url": tool_server.url + "/{city}/now", "arguments": "{city, units: \"C\"}",
+            "write": {"weather": "$result.degrees"}}
+    graph = {"state": {"city": {}, "weather": {}}, "nodes": {"ask": node}, "result": ".weather",
+             "edges": [{"from": "__start__", "to": "ask"}, {"from": "ask", "to": "__end__"}]}
+    put(dev.api, "weather", graph)
+    job = dev.api.run("", graph_name="weather", input={"city": "Rome & Oslo"})
+    assert job["result"] == "21" and tool_server.paths == ["/Rome%20%26%20Oslo/now?units=C"]
+    node["url"] = "file:///etc/passwd"
+    refused = dev.api.put("/v1/graphs/weather", {"document": graph})
+    assert refused.status == 422 and refused.json()["detail"].startswith("document/nodes/ask/url: ")
+
+
 @pytest.mark.parametrize("graph", SHIPPED)
 def test_a_shipped_graph_survives_a_kill_at_every_model_call(served, graph):
     """The simulated provider answers after a while; the worker is killed in the middle of each call."""

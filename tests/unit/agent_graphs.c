@@ -315,6 +315,26 @@ Test(agent_graphs, structured_answers_steer_the_way)
         expect_result("p", NULL, "good");
 }
 
+Test(agent_graphs, a_model_says_where_to_go)
+{
+        put_graph("{'state': {'prompt': {}, 'answer': {}},"
+                  "'nodes': {'where': {'type': 'router', 'prompt': '.prompt',"
+                  "  'choices': {'invoices': 'about money', 'cables': 'about wires'}},"
+                  " 'invoices': {'type': 'transform', 'write': {'answer': '\\'paid\\''}},"
+                  " 'cables': {'type': 'transform', 'write': {'answer': '\\'plugged\\''}}},"
+                  "'edges': [{'from': '__start__', 'to': 'where'},"
+                  " {'from': 'invoices', 'to': '__end__'}, {'from': 'cables', 'to': '__end__'}]}");
+        expect_result("Where is my money?", NULL, "paid");
+        expect_bad("{'state': {'x': {}}, 'nodes': {'a': {'type': 'router'}}, " ONE_NODE "}",
+                   "/nodes/a/choices: must be an object");
+        expect_bad("{'state': {'x': {}}, 'nodes': {'a': {'type': 'router', 'choices': {'b': "
+                   "7}}}, " ONE_NODE "}",
+                   "/nodes/a/choices: must be an object");
+        expect_bad("{'state': {'x': {}}, 'nodes': {'a': {'type': 'router', 'choices': {'gone': "
+                   "'x'}}}, " ONE_NODE "}",
+                   "/edges: node \"a\" leads to \"gone\"");
+}
+
 Test(agent_graphs, an_llm_node_that_cannot_ask_fails_the_job_and_says_why)
 {
         put_graph("{'state': {'answer': {}}, 'nodes': {'a': {'type': 'llm', 'config': 'gone',"
@@ -452,7 +472,7 @@ Test(agent_graphs, what_cannot_run_is_not_stored)
         static const struct {
                 const char *node, *message;
         } cases[] = {
-                {"{'type': 'magic'}", "/nodes/a/type: must be one of fail, human, llm"},
+                {"{'type': 'magic'}", "/nodes/a/type: must be one of fail, http, human, llm"},
                 {"{'type': 'transform'}", "/nodes/a/write: is missing"},
                 {"{'type': 'transform', 'write': {'y': '1'}}",
                  "/nodes/a/write/y: there is no channel"},

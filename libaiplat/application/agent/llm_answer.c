@@ -55,6 +55,16 @@ static int read_value(const struct aip_llm_node *node, const struct aip_llm_answ
         return 0;
 }
 
+/* The schema has let only names of choices pass. */
+static void go_where_chosen(struct aip_llm_node_call *c, const aip_value *value)
+{
+        struct aip_str choice = aip_value_as_string(aip_value_get_cstr(value, "choice"));
+
+        for (size_t i = 0; i < c->node->n_targets; i++)
+                if (aip_str_eq(choice, aip_str_of(c->node->targets[i])))
+                        aip_graph_task_goto(c->task, c->node->targets[i]);
+}
+
 /* NULL when out of memory. */
 static aip_value *message_of(const char *role, struct aip_str content, const aip_value *tool_calls)
 {
@@ -75,7 +85,7 @@ static void go_on_with_conversation(struct aip_llm_node_call *c, struct aip_str 
 {
         const struct aip_llm_message *last = &c->messages[c->call.n_messages - 1];
 
-        if (c->node->messages == AIP_GRAPH_DOCUMENT_NO_CHANNEL)
+        if (c->node->messages == AIP_GRAPH_DOCUMENT_NO_CHANNEL || c->node->targets)
                 return;
         if (c->prompt_text)
                 aip_graph_task_write_at(c->task, c->node->messages,
@@ -115,6 +125,8 @@ int aip_llm_node_take(struct aip_llm_node_call *c, aip_value **ret_update, aip_e
                 r = read_value(c->node, answer, &value, err);
         if (r < 0)
                 return r;
+        if (c->node->targets)
+                go_where_chosen(c, value);
         go_on_with_conversation(c, content);
         count_tokens(c, c->node->input_tokens, answer->input_tokens);
         count_tokens(c, c->node->output_tokens, answer->output_tokens);

@@ -144,10 +144,11 @@ static void llm_cancel(void *user, aip_graph_task *task)
 
 /* ── the node's members ──────────────────────────────────────────────────────────────────────── */
 
-static void llm_free(void *user)
+void aip_llm_node_free(struct aip_llm_node *node)
 {
-        struct aip_llm_node *node = user;
-
+        aip_value_unref(node->own_schema);
+        aip_buf_deinit(&node->instructions);
+        aip_free(node->targets);
         aip_expression_unref(node->system);
         aip_expression_unref(node->prompt);
         aip_json_schema_unref(node->schema);
@@ -156,7 +157,12 @@ static void llm_free(void *user)
         aip_graph_document_unref(node->document);
         aip_free(node);
 }
-AIP_DEFINE_CLEANUP(void *, llm_free);
+AIP_DEFINE_CLEANUP(struct aip_llm_node *, aip_llm_node_free);
+
+static void free_user(void *user)
+{
+        aip_llm_node_free(user);
+}
 
 static int is_name(const aip_value *name)
 {
@@ -251,18 +257,13 @@ static int read_members(struct aip_llm_node *node, const struct aip_node_maker *
         if (r == 0)
                 r = aip_graph_spec_writes(spec, "write", variables, AIP_ARRAY_SIZE(variables),
                                           &node->writes, err);
-        if (r < 0 || node->writes || node->messages != AIP_GRAPH_DOCUMENT_NO_CHANNEL)
-                return r;
-        return aip_graph_spec_error(spec, NULL, err,
-                                    "nothing is done with the answer: give \"write\" or "
-                                    "\"messages\"");
+        return r;
 }
 
-static int llm_make(void *self, const struct aip_graph_node_spec *spec,
-                    struct aip_node_options *options, aip_error **err)
+int aip_llm_node_new(const struct aip_node_maker *maker, const struct aip_graph_node_spec *spec,
+                     struct aip_llm_node **ret_node, aip_error **err)
 {
-        struct aip_llm_node *node = aip_calloc(1, sizeof(*node));
-        _cleanup_(llm_free_p) void *kept = node;
+        _cleanup_(aip_llm_node_free_p) struct aip_llm_node *node = aip_calloc(1, sizeof(*node));
         int r;
 
         if (!node)
@@ -271,14 +272,35 @@ static int llm_make(void *self, const struct aip_graph_node_spec *spec,
         node->name = spec->name.p;
         node->input_tokens = sum_channel(spec->document, "input_tokens");
         node->output_tokens = sum_channel(spec->document, "output_tokens");
-        if ((r = read_members(node, self, spec, err)) < 0)
-                return r;
+        if ((r = read_members(node, maker, spec, err)) == 0)
+                *ret_node = AIP_TAKE(node);
+        return r;
+}
+
+void aip_llm_node_options(struct aip_llm_node *node, struct aip_node_options *options)
+{
         options->start = llm_start;
         options->cancel = llm_cancel;
         options->task_bytes = sizeof(struct aip_llm_node_call);
-        options->free_user = llm_free;
-        options->user = AIP_TAKE(kept);
-        return 0;
+        options->free_user = free_user;
+        options->user = node;
+}
+
+static int llm_make(void *self, const struct aip_graph_node_spec *spec,
+                    struct aip_node_options *options, aip_error **err)
+{
+        struct aip_llm_node *node = NULL;
+        int r = aip_llm_node_new(self, spec, &node, err);
+
+        if (r == 0 && !node->writes && node->messages == AIP_GRAPH_DOCUMENT_NO_CHANNEL)
+                r = aip_graph_spec_error(spec, NULL, err,
+                                         "nothing is done with the answer: give \"write\" or "
+                                         "\"messages\"");
+        if (r == 0)
+                aip_llm_node_options(node, options);
+        else if (node)
+                aip_llm_node_free(node);
+        return r;
 }
 
 static const char *const members[] = {"config", "template",    "messages",      "system", "prompt",

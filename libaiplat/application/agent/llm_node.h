@@ -23,7 +23,12 @@ struct aip_llm_node {
         aip_tool_set *tools;                  /* or NULL */
         enum aip_llm_tool_choice tool_choice;
         struct aip_str tool_choice_name; /* the document's */
-        aip_graph_writes *writes;        /* or NULL */
+        /* Of a node that asks where to go. */
+        const char **targets; /* its choices; names are the document's */
+        size_t n_targets;
+        struct aip_buf instructions; /* behind the system message; empty: none */
+        aip_value *own_schema;       /* output_schema, made of the choices */
+        aip_graph_writes *writes;    /* or NULL */
 };
 
 /* One call: the task's memory. */
@@ -38,6 +43,13 @@ struct aip_llm_node_call {
         aip_value *tools;                     /* those offered, or NULL */
         struct aip_buf system, user;          /* what the template gave */
 };
+
+/* A node as `spec` has it: what "llm" and "router" have in common; owned by caller. */
+int aip_llm_node_new(const struct aip_node_maker *maker, const struct aip_graph_node_spec *spec,
+                     struct aip_llm_node **ret_node, aip_error **err);
+void aip_llm_node_free(struct aip_llm_node *node);
+/* Options with which it runs; `node` is theirs from then on. */
+void aip_llm_node_options(struct aip_llm_node *node, struct aip_node_options *options);
 
 /* Fill in what the model is told; it lives as long as the call. */
 int aip_llm_node_tell(struct aip_llm_node_call *c, const struct aip_agent_context *context,

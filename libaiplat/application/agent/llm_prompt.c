@@ -177,6 +177,31 @@ static struct aip_str user_message(const struct aip_llm_node_call *c,
         return template ? aip_buf_str(&c->user) : own_prompt(c);
 }
 
+static struct aip_str system_message(const struct aip_llm_node_call *c)
+{
+        return c->system_text ? text_of(c->system_text) : aip_buf_str(&c->system);
+}
+
+/* What a router asks stands behind what the system message says otherwise. */
+static int instruct(struct aip_llm_node_call *c, aip_error **err)
+{
+        struct aip_str said = system_message(c);
+        struct aip_buf both = AIP_BUF_INIT(AIP_RENDERED_MAX_BYTES);
+
+        if (c->node->instructions.n == 0)
+                return 0;
+        if (aip_buf_append(&both, said) < 0 ||
+            aip_buf_append_cstr(&both, said.n > 0 ? "\n\n" : "") < 0 ||
+            aip_buf_append(&both, aip_buf_str(&c->node->instructions)) < 0) {
+                aip_buf_deinit(&both);
+                return aip_error_set_nomem(err);
+        }
+        aip_value_unref(AIP_TAKE(c->system_text));
+        aip_buf_deinit(&c->system);
+        c->system = both;
+        return 0;
+}
+
 int aip_llm_node_tell(struct aip_llm_node_call *c, const struct aip_agent_context *context,
                       aip_error **err)
 {
@@ -190,8 +215,7 @@ int aip_llm_node_tell(struct aip_llm_node_call *c, const struct aip_agent_contex
                 r = aip_node_eval_text(node->prompt, &c->sight, &c->prompt_text, err);
         if (r == 0 && template)
                 r = render(c, context, template, err);
-        if (r < 0)
+        if (r < 0 || (r = instruct(c, err)) < 0)
                 return r;
-        return list_messages(c, c->system_text ? text_of(c->system_text) : aip_buf_str(&c->system),
-                             user_message(c, template), err);
+        return list_messages(c, system_message(c), user_message(c, template), err);
 }
