@@ -41,6 +41,12 @@ EVERYTHING = {
         "act": {"type": "tools", "messages": "messages", "tools": ["weather"], **TIMED},
         "ask": {"type": "human", "question": "\"well?\"", "schema": {"type": "string"},
                 "write": {"answer": "$answer"}, **COMMON},
+        "fetch": {"type": "http", "url": "https://api.example.com/{city}", "method": "PUT",
+                  "headers": {"X-Key": {"env": "KEY"}}, "max_bytes": 1000,
+                  "arguments": "{city: 1}", "write": {"list": "$result"}, **TIMED},
+        "where": {"type": "router", "choices": {"rest": "when tired"}, "config": "fast",
+                  "template": "t", "messages": "messages", "system": "\"s\"", "prompt": ".prompt",
+                  **TIMED},
         "rest": {"type": "wait", "seconds": 1.5, **TIMED},
         "no": {"type": "fail", "message": "\"no\"", "code": "it_failed", **COMMON}},
     "edges": [{"from": "__start__", "to": ["set", "think"]},
@@ -49,7 +55,8 @@ EVERYTHING = {
               {"from": "think", "else": ["ask"], "description": "d",
                "when": [{"if": ".answer", "to": "act", "description": "d"}]},
               {"from": ["act", "ask"], "to": "rest"}, {"from": "ask", "to": "__end__"},
-              {"from": "act", "to": "__end__"}, {"from": "rest", "to": "__end__"},
+              {"from": "act", "to": ["fetch", "where"]}, {"from": "fetch", "to": "__end__"},
+              {"from": "rest", "to": "__end__"},
               {"from": "no", "to": "__end__"}]}
 EXAMPLES = [json.loads(text) for text in
             re.findall(r"^```json\n(.*?)^```", (programs.REPOSITORY / "docs/graphs.md").read_text(), flags=re.M | re.S)]
@@ -67,7 +74,9 @@ BAD = [
     ("/nodes/think/config", []), ("/nodes/think/config", False), ("/nodes/think/tools", "weather"),
     ("/nodes/think/output_schema", 1), ("/nodes/act/messages", NO), ("/nodes/ask/question", NO),
     ("/nodes/ask/schema/type", "text"), ("/nodes/rest/seconds", NO), ("/nodes/rest/seconds", -1),
-    ("/nodes/no/message", NO), ("/nodes/no/code", "It failed"), ("/edges/0/from", NO),
+    ("/nodes/fetch/url", NO), ("/nodes/fetch/method", "HEAD"), ("/nodes/fetch/body", "1"),
+    ("/nodes/where/choices", NO), ("/nodes/where/choices", {}), ("/nodes/where/choices/rest", 1),
+    ("/nodes/where/write", {}), ("/nodes/no/message", NO), ("/nodes/no/code", "It failed"), ("/edges/0/from", NO),
     ("/edges/0/to", []), ("/edges/0/when", []), ("/edges/0/else", "rest"), ("/edges/1/send/to", NO),
     ("/edges/1/send/to", "__end__"), ("/edges/1/send/each", "x"), ("/edges/3/when", []),
     ("/edges/3/when/0/if", NO), ("/edges/3/from", ["think", "act"]), ("/tools/weather", 1),
