@@ -18,7 +18,6 @@
 
 #define BODY_MAX_BYTES   ((size_t)1024 * 1024) /* of a request */
 #define URL_MAX_BYTES    ((size_t)32 * 1024)
-#define HEADER_MAX_BYTES ((size_t)16 * 1024)
 #define TOLD_MAX_BYTES   4096 /* of an answer that is an error */
 #define SECRET_MIN_BYTES 8    /* shorter ones are too likely to stand in an answer by chance */
 
@@ -37,16 +36,16 @@ struct http_call {
         struct aip_tool_call *call;
         const struct http_tool *tool;
         struct aip_buf url, body;
-        struct aip_buf values[HTTP_TOOL_MAX_HEADERS]; /* of the tool's headers, prefix included */
+        struct aip_buf values[TOOL_HEADERS_MAX]; /* of the tool's headers, prefix included */
         char traceparent[56];
-        struct aip_http_header headers[HTTP_TOOL_MAX_HEADERS + 3];
+        struct aip_http_header headers[TOOL_HEADERS_MAX + 3];
 };
 
 static void http_call_free(struct http_call *c)
 {
         aip_buf_deinit(&c->url);
         aip_buf_deinit(&c->body);
-        for (size_t i = 0; i < HTTP_TOOL_MAX_HEADERS; i++)
+        for (size_t i = 0; i < TOOL_HEADERS_MAX; i++)
                 aip_buf_deinit(&c->values[i]);
         aip_free(c);
 }
@@ -77,8 +76,8 @@ static int append_clean(const struct http_call *c, struct aip_str text, struct a
 {
         int r = aip_buf_append(out, text);
 
-        for (size_t i = 0; r == 0 && i < c->tool->spec.n_headers; i++) {
-                size_t n_prefix = strlen(c->tool->spec.headers[i].prefix);
+        for (size_t i = 0; r == 0 && i < c->tool->spec.headers.n; i++) {
+                size_t n_prefix = strlen(c->tool->spec.headers.items[i].prefix);
                 struct aip_str secret = aip_buf_str(&c->values[i]);
                 struct aip_buf clean = AIP_BUF_INIT(out->max_bytes);
                 secret = aip_str_make(secret.p + n_prefix, secret.n - n_prefix);
@@ -210,25 +209,12 @@ static void add_header(struct http_call *c, const char *name, const char *value)
 
 static int add_secret(struct http_call *c, size_t i, aip_error **err)
 {
-        const struct http_tool_header *header = &c->tool->spec.headers[i];
-        const char *value = getenv(header->variable);
-        int is_good = value && *value;
+        const struct tool_header *header = &c->tool->spec.headers.items[i];
+        int r = tool_header_value(header, c->tool->spec.label, &c->values[i], err);
 
-        for (const char *p = value; is_good && *p; p++)
-                is_good = ((unsigned char)*p >= ' ' && *p != 0x7f) || *p == '\t';
-        if (!is_good) {
-                int r = aip_error_set(err, AIP_ESTATE, "%s: the environment variable %s is %s",
-                                      c->tool->spec.label, header->variable,
-                                      value && *value ? "no value of a header" : "not set");
-                if (err)
-                        aip_error_set_kind(*err, "caller_tool_key_missing");
-                return r;
-        }
-        aip_buf_init(&c->values[i], HEADER_MAX_BYTES);
-        if (aip_buf_printf(&c->values[i], "%s%s", header->prefix, value) < 0)
-                return aip_error_set_nomem(err);
-        add_header(c, header->name, c->values[i].p);
-        return 0;
+        if (r == 0)
+                add_header(c, header->name, c->values[i].p);
+        return r;
 }
 
 static int make_headers(struct http_call *c, aip_error **err)
@@ -244,7 +230,7 @@ static int make_headers(struct http_call *c, aip_error **err)
                          (unsigned long long)(aip_random_u64(aip_random_system()) | 1));
                 add_header(c, "traceparent", c->traceparent);
         }
-        for (size_t i = 0; r == 0 && i < c->tool->spec.n_headers; i++)
+        for (size_t i = 0; r == 0 && i < c->tool->spec.headers.n; i++)
                 r = add_secret(c, i, err);
         return r;
 }

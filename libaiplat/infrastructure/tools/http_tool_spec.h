@@ -8,21 +8,14 @@
 #ifndef AIPLAT_TOOLS_HTTP_TOOL_SPEC_H
 #define AIPLAT_TOOLS_HTTP_TOOL_SPEC_H
 
+#include "tools/tool_headers.h"
 #include <aiplat/tool_registry.h>
-
-#define HTTP_TOOL_MAX_HEADERS 16
-
-struct http_tool_header {
-        char *name, *variable,
-                *prefix; /* the value is an environment variable's, behind the prefix */
-};
 
 struct http_tool_spec {
         char *label;        /* for messages */
         char *url;          /* a template */
         const char *method; /* static */
-        struct http_tool_header headers[HTTP_TOOL_MAX_HEADERS];
-        size_t n_headers;
+        struct tool_headers headers;
         int32_t timeout_ms;
         size_t max_bytes; /* of an answer's body */
 };
