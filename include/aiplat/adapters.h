@@ -189,6 +189,33 @@ AIP_API int aip_http_tools_register(aip_http_tools *tools, aip_tool_registry *re
 /* Its tools are gone before. Accepts NULL. */
 AIP_API void aip_http_tools_free(aip_http_tools *tools);
 
+/*
+ * MCP servers, as a file names them (docs/tools.md): child processes or URLs. Their tools are put into the
+ * registry as "SERVER__TOOL", in the group SERVER, when they are connected, and stay there while a server
+ * is away; a call then connects it again. All is borrowed for the servers' life.
+ */
+typedef struct aip_mcp_servers aip_mcp_servers;
+struct aip_mcp_servers_options {
+        size_t self_size;
+        struct aip_loop loop;
+        const struct aip_log *log;
+        aip_http_client *client;
+        aip_tool_registry *registry;
+        const char *file; /* NULL or "": there are no servers */
+};
+/* Reads the file; connects to nobody yet. */
+AIP_API int aip_mcp_servers_new(const struct aip_mcp_servers_options *options,
+                                aip_mcp_servers **ret_servers, aip_error **err);
+/* Connect, and again whenever a connection is lost. */
+AIP_API void aip_mcp_servers_start(aip_mcp_servers *servers);
+/* Done when each has been connected or has failed at it, or when op->deadline_ms has come; never fails. One
+ * at a time. */
+AIP_API void aip_mcp_servers_wait(aip_mcp_servers *servers, struct aip_op *op);
+/* Ends the calls, ends the child processes. No tool may be called afterwards. */
+AIP_API void aip_mcp_servers_close(aip_mcp_servers *servers, struct aip_op *op);
+/* They were never started, or are closed; the registry is gone. Accepts NULL. */
+AIP_API void aip_mcp_servers_free(aip_mcp_servers *servers);
+
 AIP_END_DECLS
 
 #endif

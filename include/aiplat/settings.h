@@ -57,6 +57,7 @@ struct aip_settings_values {
         const char *anthropic_base_url; /* ANTHROPIC_BASE_URL, default https://api.anthropic.com */
         const char *tool_hosts;         /* AIPLAT_TOOL_HOSTS, default none; see aip_http_tools_new() */
         int32_t tool_private_addresses; /* AIPLAT_TOOL_PRIVATE_ADDRESSES, default false */
+        const char *mcp_servers;        /* AIPLAT_MCP_SERVERS, default none: a file; see aip_mcp_servers_new() */
         int32_t retention_h;   /* AIPLAT_RETENTION_HOURS, default 720: ended jobs are kept; 0: for ever */
         int32_t partition_h;   /* AIPLAT_PARTITION_HOURS, default 168: width of partitions of jobs */
         int32_t idempotency_h; /* AIPLAT_IDEMPOTENCY_HOURS, default 72; not above retention_h */

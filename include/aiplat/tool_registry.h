@@ -31,6 +31,7 @@ struct aip_tool_options {
         struct aip_str description;  /* for models; or empty */
         const aip_value *parameters; /* JSON Schema of the arguments; NULL: any object */
         struct aip_tool tool;
+        int is_unchecked; /* the tool checks its arguments itself: `parameters` is only shown to models */
 };
 
 /* `tool` is consumed on success. AIP_ECONFLICT: the name is taken; AIP_EINVAL: it is no name, or

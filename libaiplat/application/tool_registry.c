@@ -121,7 +121,7 @@ static int entry_new(const struct aip_tool_options *options, struct entry **ret_
         entry->group = text_of(options->group);
         if (!entry->name || !entry->group || describe(entry, options) < 0)
                 return aip_error_set_nomem(err);
-        if (options->parameters)
+        if (options->parameters && !options->is_unchecked)
                 r = aip_json_schema_new("parameters", options->parameters, &entry->schema, err);
         if (r < 0)
                 return r;

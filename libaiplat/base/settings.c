@@ -56,7 +56,7 @@ struct api_key {
         char name[];
 };
 
-#define N_SPECS 27
+#define N_SPECS 28
 
 struct aip_settings {
         struct aip_settings_values values;
@@ -320,6 +320,8 @@ static const struct spec specs[] = {
          convert_text, FIELD(tool_hosts), 0, 0},
         {{"AIPLAT_TOOL_PRIVATE_ADDRESSES", "false", "HTTP tools may connect to private addresses, too"},
          convert_bool, FIELD(tool_private_addresses), 0, 0},
+        {{"AIPLAT_MCP_SERVERS", "", "a JSON file that names MCP servers, whose tools graphs may call"},
+         convert_text, FIELD(mcp_servers), 0, 0},
         {{"AIPLAT_RETENTION_HOURS", "720", "how long ended jobs are kept; 0: for ever"},
          convert_int, FIELD(retention_h), 0, 1000000},
         {{"AIPLAT_PARTITION_HOURS", "168", "time that one partition of the table of jobs covers (PostgreSQL)"},

@@ -5,7 +5,7 @@
  *
  *     made:    loop ─ store ─ queue ─ cache ─ events ─ catalog ─ relay ─ job service ─ models ─ tools
  *     started: migration, then catalog and relay, then the worker; the gateway at once
- *     closed:  gateway and worker, which drain ─ relay and catalog ─ queue ─ cache ─ events ─ store ─ loop
+ *     closed:  gateway and worker, which drain ─ MCP servers ─ relay and catalog ─ queue ─ cache ─ events ─ store ─ loop
  */
 #include <aiplat/llm_retry.h>
 #include <aiplat/retention_service.h>
@@ -25,12 +25,14 @@
 #define MONITOR_CONNECTIONS 100
 #define MIGRATE_WAIT_MS  10000
 #define MIGRATE_PAUSE_MS 500
-#define CLOSE_WAIT_MS    5000 /* for the relay to get rid of what it holds, after the drain */
+#define MCP_WAIT_MS      10000 /* before the worker takes jobs whose tools may not be there */
+#define CLOSE_WAIT_MS    5000  /* for the relay to get rid of what it holds, after the drain */
 
 enum part {
         PART_GATEWAY,
         PART_MONITOR,
         PART_WORKER,
+        PART_TOOLS,
         PART_RELAY,
         PART_CATALOG,
         PART_QUEUE,
@@ -61,6 +63,9 @@ struct aip_runtime {
         aip_http_client *tools_http; /* goes where documents say: not with the client of models */
         aip_http_tools *http_tools;
         aip_tool_registry *tools;
+        aip_mcp_servers *mcp;
+        struct aip_op mcp_op;
+        int has_mcp_tried; /* each of them has been connected, or has failed once */
 
         aip_catalog_service *catalog;
         aip_outbox_relay *relay;
@@ -133,6 +138,18 @@ static int make_llms(struct aip_runtime *r, aip_error **err)
 
 /* ── tools ───────────────────────────────────────────────────────────────────────────────────── */
 
+static int make_mcp(struct aip_runtime *r, aip_error **err)
+{
+        struct aip_mcp_servers_options o = {.self_size = sizeof(o)};
+
+        o.loop = r->loop;
+        o.log = &r->log;
+        o.client = r->http;
+        o.registry = r->tools;
+        o.file = r->settings->mcp_servers;
+        return aip_mcp_servers_new(&o, &r->mcp, err);
+}
+
 static int make_tools(struct aip_runtime *r, aip_error **err)
 {
         struct aip_http_client_options http = AIP_HTTP_CLIENT_OPTIONS_INIT;
@@ -147,7 +164,9 @@ static int make_tools(struct aip_runtime *r, aip_error **err)
             (result = aip_http_tools_new(r->tools_http, r->settings->tool_hosts, &r->http_tools,
                                          err)) < 0)
                 return result;
-        return aip_http_tools_register(r->http_tools, r->tools, err);
+        if ((result = aip_http_tools_register(r->http_tools, r->tools, err)) < 0)
+                return result;
+        return make_mcp(r, err);
 }
 
 /* ── services ────────────────────────────────────────────────────────────────────────────────── */
@@ -215,14 +234,37 @@ static int make_services(struct aip_runtime *r, aip_error **err)
         return make_feeds(r, err);
 }
 
+static void start_worker_if_ready(struct aip_runtime *r)
+{
+        if (r->wants_worker && r->is_migrated && r->has_mcp_tried && !r->is_closing)
+                aip_processing_service_start(r->worker);
+}
+
+static void mcp_tried(struct aip_op *op)
+{
+        struct aip_runtime *r = AIP_CONTAINER_OF(op, struct aip_runtime, mcp_op);
+
+        r->has_mcp_tried = 1;
+        start_worker_if_ready(r);
+}
+
+/* A worker without the tools of its servers would fail jobs for want of them. */
+static void start_mcp(struct aip_runtime *r)
+{
+        r->is_open |= 1u << PART_TOOLS;
+        aip_mcp_servers_start(r->mcp);
+        r->mcp_op = (struct aip_op){.done = mcp_tried};
+        r->mcp_op.deadline_ms = aip_now_ms(r->loop) + MCP_WAIT_MS;
+        aip_mcp_servers_wait(r->mcp, &r->mcp_op);
+}
+
 static void start_services(struct aip_runtime *r)
 {
         r->is_migrated = 1;
         aip_catalog_service_start(r->catalog);
         aip_outbox_relay_start(r->relay);
         aip_retention_service_start(r->retention);
-        if (r->wants_worker)
-                aip_processing_service_start(r->worker);
+        start_worker_if_ready(r);
 }
 
 /* ── migration: until it has worked, as the store may come up after us ───────────────────────── */
@@ -321,8 +363,7 @@ int aip_runtime_start_worker(aip_runtime *r, aip_error **err)
                 return result;
         r->is_open |= 1u << PART_WORKER;
         r->wants_worker = 1;
-        if (r->is_migrated)
-                aip_processing_service_start(r->worker);
+        start_mcp(r);
         return start_monitor(r, err);
 }
 
@@ -383,6 +424,9 @@ static void close_part(struct aip_runtime *r, enum part part, struct aip_op *op)
         case PART_WORKER:
                 aip_processing_service_close(AIP_TAKE(r->worker), op);
                 break;
+        case PART_TOOLS:
+                aip_mcp_servers_close(r->mcp, op);
+                break;
         case PART_RELAY:
                 aip_outbox_relay_close(r->relay, op);
                 break;
@@ -432,6 +476,8 @@ static void close_parts(struct aip_runtime *r)
          * one by one. */
         is_draining |= begin_close(r, PART_WORKER, r->drain_until_ms);
         if (is_draining || begin_close(r, PART_MONITOR, aip_now_ms(r->loop) + CLOSE_WAIT_MS))
+                return;
+        if (begin_close(r, PART_TOOLS, aip_now_ms(r->loop) + CLOSE_WAIT_MS))
                 return;
         is_draining = begin_close(r, PART_RELAY, aip_now_ms(r->loop) + CLOSE_WAIT_MS);
         is_draining |= begin_close(r, PART_CATALOG, aip_now_ms(r->loop) + CLOSE_WAIT_MS);
@@ -586,6 +632,7 @@ void aip_runtime_free(aip_runtime *r)
         aip_llm_registry_free(r->llms);
         aip_tool_registry_free(r->tools);
         aip_http_tools_free(r->http_tools);
+        aip_mcp_servers_free(r->mcp);
         aip_http_client_free(r->tools_http);
         aip_http_client_free(r->http);
         aip_metrics_free(r->metrics);

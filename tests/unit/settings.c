@@ -60,6 +60,7 @@ Test(settings, defaults)
         cr_assert_str_eq(v->anthropic_base_url, "https://api.anthropic.com");
         cr_assert_str_eq(v->tool_hosts, "");
         cr_assert_eq(v->tool_private_addresses, 0);
+        cr_assert_str_eq(v->mcp_servers, "");
 }
 
 Test(settings, the_data_folder_follows_xdg)
@@ -314,7 +315,7 @@ Test(settings, every_default_it_names_can_be_set)
                 cr_assert_eq(load("", environment, NULL, &settings, NULL), 0, "%s", assignment);
                 aip_settings_free(settings);
         }
-        cr_assert_eq(n, 27u);
+        cr_assert_eq(n, 28u);
 }
 
 static int load_all(void *user, aip_error **err)

@@ -12,6 +12,7 @@
 #include "macros.h"
 #include "mem.h"
 #include "tools/http_tool_spec.h"
+#include "tools/tool_error.h"
 #include "tools/tool_hosts.h"
 #include "tools/tool_url.h"
 #include <stdio.h>
@@ -166,23 +167,6 @@ static int fail_status(const struct http_call *c, const struct aip_http_response
         return r;
 }
 
-/* The client speaks of model providers. */
-static aip_error *tool_error(aip_error *cause)
-{
-        static const struct {
-                const char *from, *to;
-        } kinds[] = {
-                {AIP_LLM_PROVIDER_UNREACHABLE, "tool_unreachable"},
-                {AIP_LLM_PROVIDER_TIMEOUT, "tool_timeout"},
-                {AIP_LLM_PROVIDER_BAD_ANSWER, "tool_bad_answer"},
-                {AIP_LLM_CALLER_PERMISSION, "caller_tool_not_allowed"},
-        };
-        for (size_t i = 0; i < AIP_ARRAY_SIZE(kinds); i++)
-                if (strcmp(aip_error_kind(cause), kinds[i].from) == 0)
-                        aip_error_set_kind(cause, kinds[i].to);
-        return cause;
-}
-
 static void answered(struct aip_http_request *request, const struct aip_http_response *response,
                      aip_error *err)
 {
@@ -190,7 +174,7 @@ static void answered(struct aip_http_request *request, const struct aip_http_res
         int32_t status = response->status;
 
         if (err)
-                err = tool_error(err);
+                tool_error_rename(err);
         else if (status >= 200 && status < 300)
                 (void)take_good(c, response, &err);
         else if (status >= 500 || status == 408 || status == 425 || status == 429)
