@@ -125,6 +125,33 @@ def test_a_graph_outlives_its_worker_and_a_restart_of_everything(served, model_s
     assert nodes[:3] == ["begin", "agent", "tools"] and nodes[-1] == "say"
 
 
+TURNS, TEXT = 500, "What a person, or a model, says in one turn of a conversation. " * 6
+TALK = {
+    "state": {"text": {}, "turns": {"type": "add"}, "messages": {"type": "messages"}},
+    "nodes": {"turn": {"type": "transform", "write": {
+        "turns": "1", "messages": '{role: (if .turns % 2 == 0 then "user" else "assistant" end),'
+                                  ' content: "\\(.turns) \\(.text)"}'}}},
+    "edges": [{"from": "__start__", "to": "turn"},
+              {"from": "turn", "when": [{"if": f".turns < {TURNS}", "to": "turn"}],
+               "else": "__end__"}],
+    "result": ".messages | length | tostring",
+}
+
+
+def test_what_is_kept_of_a_conversation_grows_with_its_text(served):
+    """500 turns: each step keeps what it has added, so that all of them take less than twice the text."""
+    served.start()
+    put(served.api, "talk", TALK)
+    job = served.api.wait(served.api.submit("", graph_name="talk", input={"text": TEXT}))
+    assert job["result"] == str(TURNS)
+    half, whole = (int(served.sql(
+        f"SELECT sum(octet_length(place) + octet_length(changes)) FROM checkpoints WHERE step <= {steps}"
+    )[0][0]) for steps in (TURNS // 2, TURNS))
+    said = TURNS * (len(TEXT) + 4)
+    assert said < whole < 2 * said, (said, whole)
+    assert whole < 2.1 * half, "it grows faster than what is said"
+
+
 SHIPPED = {
     "approve": {"prompt": "An ode"},
     "map-reduce-summary": {"input": {"texts": [f"text {i}" for i in range(3)]}},
