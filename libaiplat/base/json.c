@@ -61,9 +61,14 @@ static int at_end(const struct checker *c)
         return c->i >= c->n;
 }
 
+static int is_space(char c)
+{
+        return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 static void skip_space(struct checker *c)
 {
-        while (!at_end(c) && strchr(" \t\n\r", c->p[c->i]) && c->p[c->i])
+        while (!at_end(c) && is_space(c->p[c->i]))
                 c->i++;
 }
 

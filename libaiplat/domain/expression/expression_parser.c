@@ -72,10 +72,15 @@ static struct expr_node *node(struct parser *p, expr_at at)
 
 /* ── words ───────────────────────────────────────────────────────────────────────────────────── */
 
+static int is_space(char c)
+{
+        return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 static void skip_space(struct parser *p)
 {
         for (;;) {
-                while (p->i < p->n && strchr(" \t\n\r", p->p[p->i]))
+                while (p->i < p->n && is_space(p->p[p->i]))
                         p->i++;
                 if (p->p[p->i] != '#')
                         return;

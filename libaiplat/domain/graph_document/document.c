@@ -44,19 +44,21 @@ void aip_graph_document_unref(aip_graph_document *document)
                 document_free(document);
 }
 
-int aip_graph_document_new(struct aip_str name, const aip_value *value,
-                           aip_graph_document **ret_document, aip_error **err)
+/* `value` is the caller's alone, and consumed always; NULL: out of memory. */
+static int make(struct aip_str name, aip_value *value, aip_graph_document **ret_document,
+                aip_error **err)
 {
+        _cleanup_(aip_value_unref_p) aip_value *consumed = value;
         int r = aip_name_check("name", name, err);
         if (r < 0)
                 return r;
         _cleanup_(aip_graph_document_unref_p) aip_graph_document *d = aip_calloc(1, sizeof(*d));
-        if (!d)
+        if (!d || !consumed)
                 return aip_error_set_nomem(err);
         atomic_init(&d->n_refs, 1);
         d->name = aip_alloc(name.n + 1);
-        d->value = aip_value_copy_deep(value);
-        if (!d->name || !d->value)
+        d->value = AIP_TAKE(consumed);
+        if (!d->name)
                 return aip_error_set_nomem(err);
         memcpy(d->name, name.p, name.n);
         d->name[name.n] = '\0';
@@ -66,17 +68,23 @@ int aip_graph_document_new(struct aip_str name, const aip_value *value,
         return r;
 }
 
+int aip_graph_document_new(struct aip_str name, const aip_value *value,
+                           aip_graph_document **ret_document, aip_error **err)
+{
+        return make(name, aip_value_copy_deep(value), ret_document, err);
+}
+
 int aip_graph_document_parse(struct aip_str name, struct aip_str json,
                              aip_graph_document **ret_document, aip_error **err)
 {
-        _cleanup_(aip_value_unref_p) aip_value *value = NULL;
+        aip_value *value = NULL;
         aip_error *cause = NULL;
         if (json.n > AIP_GRAPH_DOCUMENT_MAX_BYTES)
                 return aip_place_fail(&aip_doc_root, AIP_ELIMIT, err, "has %zu bytes, more than %u",
                                       json.n, AIP_GRAPH_DOCUMENT_MAX_BYTES);
         if (aip_value_parse(json, &value, &cause) < 0)
                 return aip_place_wrap(&aip_doc_root, cause, err);
-        return aip_graph_document_new(name, value, ret_document, err);
+        return make(name, value, ret_document, err);
 }
 
 struct aip_str aip_graph_document_name(const aip_graph_document *document)
