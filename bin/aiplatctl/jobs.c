@@ -35,6 +35,9 @@ enum {
         KEY_LIMIT,
         KEY_CURSOR,
         KEY_STREAM,
+        KEY_THREAD,
+        KEY_REJECT,
+        KEY_CHECKPOINT,
 };
 
 static double now_s(void)
@@ -175,6 +178,10 @@ static const struct argp_option submit_options[] = {
         {"wait", KEY_WAIT, NULL, 0, "Wait for the end and print the answer", 0},
         {"timeout", KEY_TIMEOUT, "SECONDS", 0, "Wait at most so long", 0},
         {"stream", KEY_STREAM, NULL, 0, "Print the answer as it is written", 0},
+        {"thread", KEY_THREAD, "ID", 0,
+         "The thread whose state it goes on from; its jobs run one after the other", 0},
+        {"reject", KEY_REJECT, NULL, 0, "Refuse it when a job of the thread has not ended", 0},
+        {"checkpoint", KEY_CHECKPOINT, "N", 0, "Begin with this state of the thread", 0},
         {0}};
 
 static void set_member(struct argp_state *state, aip_value **object, const char *name,
@@ -252,6 +259,17 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
         case KEY_STREAM:
                 s->is_streaming = 1;
                 set_member(state, &s->body, "stream", aip_value_bool(1));
+                return 0;
+        case KEY_THREAD:
+                set_member(state, &s->body, "thread_id", aip_value_string(aip_str_of(argument)));
+                return 0;
+        case KEY_REJECT:
+                set_member(state, &s->body, "multitask_strategy",
+                           aip_value_string(aip_str_of("reject")));
+                return 0;
+        case KEY_CHECKPOINT:
+                set_member(state, &s->body, "checkpoint",
+                           aip_value_double(text_number(state, "--checkpoint", argument)));
                 return 0;
         case KEY_TIMEOUT:
                 s->timeout_s = text_number(state, "--timeout", argument);

@@ -149,19 +149,20 @@ struct aip_graph_run {
         size_t n_interrupt_before;
         const char *const *interrupt_after;
         size_t n_interrupt_after;
+        int first_save_is_whole; /* the saver keeps it apart from what the image was made of */
 };
 
 #ifdef __cplusplus
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},            \
-                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0       \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0, 0    \
         }
 #else
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},           \
-                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0       \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0, 0    \
         }
 #endif
 

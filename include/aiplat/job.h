@@ -91,12 +91,16 @@ struct aip_job_spec {
         /* For the graph: a JSON object (checked by the caller), or empty. With it the prompt may be
          * empty. */
         struct aip_str input_json;
+        /* Jobs of one thread run one after the other, each from the state in which the last has left
+         * it. Nil: none. Not with run_at. */
+        struct aip_id thread_id;
+        int64_t checkpoint; /* of the thread: begin at this state; 0: at the last */
 };
 
 #define AIP_JOB_SPEC_INIT                                                                          \
         {                                                                                          \
                 sizeof(struct aip_job_spec), {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},       \
-                        {0, 0}, 3, 5000, 0, 0, {0, 0}                                              \
+                        {0, 0}, 3, 5000, 0, 0, {0, 0}, {{0}}, 0                                    \
         }
 
 /* Everything a job knows, for readers and for stores that restore one. */
@@ -127,7 +131,12 @@ struct aip_job_fields {
         /* From the resumption to the end of the run: a JSON object, an answer under the id of each question;
          * otherwise {NULL,0}. */
         struct aip_str answers_json;
+        struct aip_id thread_id; /* nil: none */
+        int64_t checkpoint;      /* of the thread, where it begins; 0: the last */
 };
+
+/* run_at_us of a job that waits for its turn in its thread. */
+#define AIP_JOB_WAITS_US INT64_C(253402300799999999) /* the end of the year 9999 */
 
 /* A new job in QUEUED, version 1. Checks the spec; AIP_EINVAL names the field. `now_us` > 0. Owned by
  * caller. */
@@ -143,6 +152,13 @@ AIP_API int aip_job_copy(const aip_job *job, aip_job **ret_job, aip_error **err)
 AIP_API void aip_job_free(aip_job *job);
 /* Borrowed; valid until the job changes. */
 AIP_API const struct aip_job_fields *aip_job_fields(const aip_job *job);
+
+/* A new job is to wait until others of its thread have ended; and its turn has come. Neither is a
+ * transition; AIP_ESTATE when the job is not QUEUED, or does not wait. */
+AIP_API int aip_job_hold(aip_job *job, aip_error **err);
+AIP_API int aip_job_take_turn(aip_job *job, int64_t now_us, aip_error **err);
+/* It is QUEUED and waits for its turn. */
+AIP_API int aip_job_waits(const aip_job *job);
 
 /* What happened to a job; kept in the outbox until it is published. Plain data. */
 enum aip_transition_kind {

@@ -59,6 +59,7 @@ struct aip_job_submit {
         struct aip_job_spec spec;       /* self_size and defaults by AIP_JOB_SPEC_INIT */
         struct aip_str idempotency_key; /* empty: none; at most 255 bytes, printable ASCII */
         int64_t delay_ms;               /* added to now when spec.run_at_us is 0 */
+        enum aip_thread_strategy strategy; /* of a job with spec.thread_id; busy: AIP_ECONFLICT */
         struct aip_id ret_job_id;
         enum aip_job_status ret_status;
         int ret_is_replay; /* the key had been used for the same request: the first job's answer */

@@ -30,6 +30,7 @@ void aip_graph_keeper_init(struct aip_graph_keeper *k, struct aip_loop loop,
         k->run = run;
         k->state = state;
         k->is_needed = run->observer.ops || run->saver.ops;
+        k->save.wants_whole = run->first_save_is_whole;
 }
 
 void aip_graph_keeper_deinit(struct aip_graph_keeper *k)

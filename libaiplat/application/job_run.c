@@ -519,11 +519,12 @@ static void start_graph(struct aip_job_run *run)
         if (run->progress)
                 run->graph_run.observer = aip_job_progress_observer(run->progress);
         run->graph_run.image = run->saver.image;
-        if (!run->saver.image)
-                run->graph_run.input = run->input;
-        else
+        if (aip_job_saver_goes_on(&run->saver))
                 run->graph_run.answers = run->answers;
+        else
+                run->graph_run.input = run->input;
         run->graph_run.passes_over_answers = 1;
+        run->graph_run.first_save_is_whole = aip_job_saver_forks(&run->saver);
         if (run->saver.store.ops) {
                 run->graph_run.saver = aip_job_saver_port(&run->saver);
                 run->graph_run.durability = run->graph.durability;
@@ -547,13 +548,17 @@ static void loaded(struct aip_job_saver *saver)
 static void go_on(struct aip_job_run *run)
 {
         const struct aip_run_ports *p = run->ports;
+        const struct aip_job_fields *f = aip_job_fields(run->job);
+        int has_thread = !aip_id_is_nil(&f->thread_id);
 
         if (run->graph.is_kept && p->checkpoints.ops) {
-                aip_job_saver_init(&run->saver, p->loop, p->checkpoints, &run->fence);
+                aip_job_saver_init(&run->saver, p->loop, p->checkpoints, &run->fence,
+                                   has_thread ? &f->thread_id : &f->id);
                 run->saver.loaded = loaded;
+                run->saver.fork_n = f->checkpoint;
         }
-        /* Created, then claimed: nothing can have been kept yet. */
-        if (run->saver.store.ops && run->fence.version > 2)
+        /* Created, then claimed: nothing of its own can have been kept yet. */
+        if (run->saver.store.ops && (has_thread || run->fence.version > 2))
                 aip_job_saver_load(&run->saver);
         else
                 start_graph(run);

@@ -146,11 +146,38 @@ static void take_loaded(struct aip_job_saver *s, aip_error **err)
         if (load->ret_n == 0 || read_image(load, &s->image, err) < 0)
                 return;
         s->n = load->ret_checkpoints[load->ret_n - 1].n;
+        s->made_by = load->ret_checkpoints[load->ret_n - 1].job_id;
+        s->top = AIP_MAX(s->top, s->n);
         s->base = load->ret_checkpoints[0].n;
         s->base_bytes = load->ret_checkpoints[0].changes.n;
         s->since_bytes = 0;
         for (size_t i = 1; i < load->ret_n; i++)
                 s->since_bytes += load->ret_checkpoints[i].changes.n + ROW_BYTES;
+}
+
+int aip_job_saver_goes_on(const struct aip_job_saver *s)
+{
+        return s->image && aip_id_equal(&s->made_by, &s->fence.job_id);
+}
+
+int aip_job_saver_forks(const struct aip_job_saver *s)
+{
+        return s->n != s->top;
+}
+
+/* The last one is another job's: begin where this one was told to. */
+static void load_fork(struct aip_job_saver *s)
+{
+        aip_value_unref(AIP_TAKE(s->image));
+        s->n = s->base = 0;
+        send_load(s);
+}
+
+static void refuse_fork(const struct aip_job_saver *s, aip_error **err)
+{
+        aip_error_set(err, AIP_ENOTFOUND, "the thread has no checkpoint %lld",
+                      (long long)s->fork_n);
+        aip_error_set_kind(*err, "caller_checkpoint_not_found");
 }
 
 static void load_done(struct aip_op *op)
@@ -166,6 +193,14 @@ static void load_done(struct aip_op *op)
                 free(s->load.ret_checkpoints);
                 free(s->load.ret_tasks);
         }
+        if (!op->err && s->fork_n > 0 && !aip_job_saver_goes_on(s)) {
+                if (s->load.n == 0 && s->fork_n != s->top) {
+                        load_fork(s);
+                        return;
+                }
+                if (s->n != s->fork_n)
+                        refuse_fork(s, &op->err);
+        }
         s->is_loading = 0;
         s->loaded(s);
 }
@@ -173,6 +208,7 @@ static void load_done(struct aip_op *op)
 static void send_load(struct aip_job_saver *s)
 {
         s->load = (struct aip_checkpoint_load){.op = {.done = load_done}, .owner = s->owner};
+        s->load.n = s->top > 0 ? s->fork_n : 0;
         s->store.ops->load(s->store.self, &s->load);
 }
 
@@ -196,7 +232,7 @@ static void release_save(struct aip_job_saver *s)
 /* A checkpoint is kept: count what reading will take. */
 static void note_kept(struct aip_job_saver *s)
 {
-        s->n = s->op.checkpoint.n;
+        s->n = s->top = s->op.checkpoint.n;
         if (s->op.checkpoint.base == s->n) {
                 s->base = s->n;
                 s->base_bytes = s->changes.n;
@@ -239,6 +275,14 @@ static void send_save(struct aip_job_saver *s)
         s->store.ops->save(s->store.self, &s->op);
 }
 
+static enum aip_checkpoint_source source_of(const struct aip_job_saver *s,
+                                            const struct aip_graph_save *save)
+{
+        if (!save->is_input)
+                return AIP_CHECKPOINT_LOOP;
+        return aip_job_saver_forks(s) ? AIP_CHECKPOINT_FORK : AIP_CHECKPOINT_INPUT;
+}
+
 static int write_step(struct aip_job_saver *s, const struct aip_graph_save *save, aip_error **err)
 {
         int is_base = save->is_whole || s->n == 0;
@@ -248,11 +292,11 @@ static int write_step(struct aip_job_saver *s, const struct aip_graph_save *save
                 r = aip_value_print(save->changes, &s->changes, err);
         if (r < 0)
                 return r;
-        s->op.checkpoint.n = s->n + 1;
+        s->op.checkpoint.n = s->top + 1;
         s->op.checkpoint.parent = s->n;
-        s->op.checkpoint.base = is_base ? s->n + 1 : s->base;
+        s->op.checkpoint.base = is_base ? s->top + 1 : s->base;
         s->op.checkpoint.step = save->step;
-        s->op.checkpoint.source = save->is_input ? AIP_CHECKPOINT_INPUT : AIP_CHECKPOINT_LOOP;
+        s->op.checkpoint.source = source_of(s, save);
         s->op.checkpoint.place = aip_buf_str(&s->place);
         s->op.checkpoint.changes = aip_buf_str(&s->changes);
         return 0;
@@ -318,12 +362,13 @@ struct aip_graph_saver aip_job_saver_port(struct aip_job_saver *s)
 /* ── life ────────────────────────────────────────────────────────────────────────────────────── */
 
 void aip_job_saver_init(struct aip_job_saver *s, struct aip_loop loop,
-                        struct aip_checkpoint_store store, const struct aip_fence *fence)
+                        struct aip_checkpoint_store store, const struct aip_fence *fence,
+                        const struct aip_id *owner)
 {
         s->loop = loop;
         s->store = store;
         s->fence = *fence;
-        s->owner = fence->job_id;
+        s->owner = *owner;
         s->retry.fire = retry_due;
         s->place.max_bytes = s->changes.max_bytes = TEXT_MAX_BYTES;
 }

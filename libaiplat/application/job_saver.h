@@ -18,7 +18,10 @@ struct aip_job_saver {
         void (*loaded)(struct aip_job_saver *saver);
 
         aip_value *image; /* owned */
-        int64_t n, base;  /* of the last checkpoint; 0: none */
+        int64_t n, base;  /* of the checkpoint that the run stands on; 0: none */
+        int64_t top;      /* the last there is: its number */
+        int64_t fork_n;   /* begin at this one, unless this job has begun already; 0: at the last */
+        struct aip_id made_by; /* whose run made the image */
         size_t base_bytes, since_bytes;
         int is_stale;  /* the store has refused: the job is not ours any more */
         int is_given_up; /* what the store does not take now is not tried again */
@@ -35,12 +38,17 @@ struct aip_job_saver {
 };
 
 void aip_job_saver_init(struct aip_job_saver *saver, struct aip_loop loop,
-                        struct aip_checkpoint_store store, const struct aip_fence *fence);
+                        struct aip_checkpoint_store store, const struct aip_fence *fence,
+                        const struct aip_id *owner);
 /* Nothing may be in flight. Works on zeroed memory. */
 void aip_job_saver_deinit(struct aip_job_saver *saver);
 
 /* Find the last checkpoint; `loaded` comes once, also after give_up (then without an image, perhaps). */
 void aip_job_saver_load(struct aip_job_saver *saver);
+/* The image is one that this job has made, not the state in which its thread was before. */
+int aip_job_saver_goes_on(const struct aip_job_saver *saver);
+/* What was loaded is not the last: what is saved next must not build on what is between. */
+int aip_job_saver_forks(const struct aip_job_saver *saver);
 struct aip_graph_saver aip_job_saver_port(struct aip_job_saver *saver);
 /* The run is to stop: what waits to be tried again is not. */
 void aip_job_saver_give_up(struct aip_job_saver *saver);

@@ -149,6 +149,7 @@ static int fingerprint(const struct aip_job_submit *submit, const struct aip_job
         const struct aip_str parts[] = {f->prompt,     f->config_name,    f->template_name,
                                         f->graph_name, f->variables_json, f->metadata_json,
                                         f->input_json};
+        char id[AIP_ID_TEXT_BYTES];
         struct aip_id hash;
         int r = 0;
 
@@ -162,6 +163,9 @@ static int fingerprint(const struct aip_job_submit *submit, const struct aip_job
                                    (long long)submit->spec.run_at_us, (long long)submit->delay_ms);
         if (r >= 0 && f->is_streamed)
                 r = aip_buf_append_cstr(&text, ",stream");
+        if (r >= 0 && !aip_id_is_nil(&f->thread_id))
+                r = aip_buf_printf(&text, ",thread %s,%lld,%d", aip_id_format(&f->thread_id, id),
+                                   (long long)f->checkpoint, (int)submit->strategy);
         if (r < 0)
                 return aip_error_set(err, r, "no memory for the request's fingerprint");
         hash = aip_id_from_name(&space, aip_buf_str(&text));
@@ -184,6 +188,9 @@ static int prepare(struct aip_job_service *s, struct aip_job_submit *submit, aip
                 return aip_error_set(err, AIP_EINVAL,
                                      "%s: at most 366 days ahead, and not negative",
                                      submit->delay_ms ? "delay" : "run_at");
+        if (!aip_id_is_nil(&spec.thread_id) && (spec.run_at_us != 0 || submit->delay_ms > 0))
+                return aip_error_set(err, AIP_EINVAL,
+                                     "thread_id: not with run_at or delay: the thread says when");
         if (spec.run_at_us == 0 && submit->delay_ms > 0)
                 spec.run_at_us = now_us + submit->delay_ms * 1000;
         if ((r = check_idempotency_key(submit->idempotency_key, err)) < 0 ||
@@ -230,6 +237,8 @@ static void created(struct aip_op *op)
         if (!err && create->ret_outcome == AIP_CREATE_KEY_REUSED)
                 aip_error_set(&err, AIP_ECONFLICT,
                               "Idempotency-Key: already used with a different request");
+        if (!err && create->ret_outcome == AIP_CREATE_THREAD_BUSY)
+                aip_error_set(&err, AIP_ECONFLICT, "thread_id: a job of the thread has not ended");
         if (err) {
                 submit_end(submit, err);
                 return;
@@ -276,6 +285,7 @@ void aip_job_service_submit(aip_job_service *s, struct aip_job_submit *submit)
         }
         submit->create.op.deadline_ms = submit->op.deadline_ms;
         submit->create.job = submit->job;
+        submit->create.strategy = submit->strategy;
         submit->create.idempotency_key = submit->idempotency_key;
         submit->create.is_delay = submit->spec.run_at_us == 0 && submit->delay_ms > 0;
         aip_admission_enter(&s->admission, submit, aip_now_ms(s->loop));

@@ -75,6 +75,19 @@ static int put_identity(const struct aip_job_fields *f, struct aip_buf *out)
         return 0;
 }
 
+static int put_thread(const struct aip_job_fields *f, struct aip_buf *out)
+{
+        char id[AIP_ID_TEXT_BYTES];
+
+        if (aip_id_is_nil(&f->thread_id))
+                return aip_buf_append_cstr(out, ",\"thread_id\":null,\"checkpoint\":null");
+        if (f->checkpoint == 0)
+                return aip_buf_printf(out, ",\"thread_id\":\"%s\",\"checkpoint\":null",
+                                      aip_id_format(&f->thread_id, id));
+        return aip_buf_printf(out, ",\"thread_id\":\"%s\",\"checkpoint\":%lld",
+                              aip_id_format(&f->thread_id, id), (long long)f->checkpoint);
+}
+
 static int put_request(const struct aip_job_fields *f, struct aip_buf *out)
 {
         int r;
@@ -88,6 +101,8 @@ static int put_request(const struct aip_job_fields *f, struct aip_buf *out)
             (r = put_document(out, ",\"input\"", f->input_json)) < 0 ||
             (r = put_int(out, ",\"attempt\"", f->attempt)) < 0 ||
             (r = put_int(out, ",\"max_attempts\"", f->max_attempts)) < 0)
+                return r;
+        if ((r = put_thread(f, out)) < 0)
                 return r;
         return aip_buf_append_cstr(out, f->is_streamed ? ",\"stream\":true" : ",\"stream\":false");
 }
@@ -119,7 +134,8 @@ static int put_all(const struct aip_job_fields *f, struct aip_buf *out)
             (r = put_usage(f, out)) < 0 ||
             (r = put_time(out, ",\"created_at\"", f->created_at_us)) < 0 ||
             (r = put_time(out, ",\"updated_at\"", f->updated_at_us)) < 0 ||
-            (r = put_time(out, ",\"run_at\"", f->run_at_us)) < 0 ||
+            (r = put_time(out, ",\"run_at\"",
+                          f->run_at_us == AIP_JOB_WAITS_US ? 0 : f->run_at_us)) < 0 ||
             (r = put_time(out, ",\"started_at\"", f->started_at_us)) < 0 ||
             (r = put_time(out, ",\"finished_at\"", f->finished_at_us)) < 0 ||
             (r = put_string(out, ",\"trace_id\"", f->trace_id)) < 0)

@@ -38,6 +38,8 @@ CREATE TABLE jobs (
         session uuid,                              -- of the worker, while PROCESSING
         questions text, -- a JSON list, while INTERRUPTED
         answers text,   -- a JSON object, an answer under the id of each question, until the run is over
+        thread_id uuid,                       -- of 0005
+        checkpoint bigint NOT NULL DEFAULT 0, -- of the thread, where it begins; 0: the last
         CHECK ((status = 'PROCESSING') = (session IS NOT NULL)),
         CHECK ((status = 'INTERRUPTED') = (questions IS NOT NULL))
 ) PARTITION BY RANGE (id);

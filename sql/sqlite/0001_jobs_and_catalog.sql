@@ -37,6 +37,8 @@ CREATE TABLE jobs (
         input TEXT, -- for the graph
         questions TEXT, -- a JSON list, while INTERRUPTED
         answers TEXT,   -- a JSON object, an answer under the id of each question, until the run is over
+        thread_id BLOB,                        -- of 0004
+        checkpoint INTEGER NOT NULL DEFAULT 0, -- of the thread, where it begins; 0: the last
         CHECK ((status = 'PROCESSING') = (session IS NOT NULL)),
         CHECK ((status = 'INTERRUPTED') = (questions IS NOT NULL))
 ) STRICT;

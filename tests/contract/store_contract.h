@@ -55,6 +55,14 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(resume_is_refused_but_once)                                                              \
         X(answers_last_as_long_as_the_run)                                                         \
         X(interrupted_jobs_can_be_cancelled)                                                       \
+        /* store_contract_threads.c */                                                             \
+        X(threads_run_one_job_after_the_other)                                                     \
+        X(threads_go_on_however_a_job_ends)                                                        \
+        X(threads_refuse_what_would_not_wait)                                                      \
+        X(threads_wait_for_an_interrupted_job)                                                     \
+        X(threads_do_not_wait_for_each_other)                                                      \
+        X(threads_keep_keys)                                                                       \
+        X(threads_race_for_a_turn)                                                                 \
         /* store_contract_sessions.c */                                                            \
         X(heartbeat_renews_and_reconciles)                                                         \
         X(heartbeat_of_an_idle_worker)                                                             \

@@ -281,6 +281,8 @@ void expect_same_job(const aip_job *job_a, const aip_job *job_b)
         cr_assert_lt(llabs((long long)(a->run_at_us - b->run_at_us)), 2000000);
         cr_assert_eq(a->started_at_us, b->started_at_us);
         cr_assert_eq(a->finished_at_us, b->finished_at_us);
+        cr_assert(aip_id_equal(&a->thread_id, &b->thread_id));
+        cr_assert_eq(a->checkpoint, b->checkpoint);
 }
 
 void free_jobs(aip_job **jobs, size_t n)

@@ -139,13 +139,13 @@ Test(job_texts, a_queued_job_has_every_member)
         expect_text(view, "updated_at", "2024-01-15T10:30:00.123456Z");
         static const char *const nulls[] = {"result",     "error",      "error_code", "questions", "variables", "input",
                                             "provider",   "model_name", "usage",      "started_at",
-                                            "finished_at", "trace_id"};
+                                            "finished_at", "trace_id",   "thread_id", "checkpoint"};
         for (size_t i = 0; i < AIP_ARRAY_SIZE(nulls); i++)
                 expect_text(view, nulls[i], NULL);
         cr_expect_eq(aip_value_as_int(aip_value_get_cstr(view, "attempt"), -1), 0);
         cr_expect_eq(aip_value_as_int(aip_value_get_cstr(view, "max_attempts"), -1), 3);
         cr_expect_eq(aip_value_size(aip_value_get_cstr(aip_value_get_cstr(view, "metadata"), "a")), 2u);
-        cr_expect_eq(aip_value_size(view), 25u, "%zu members", aip_value_size(view));
+        cr_expect_eq(aip_value_size(view), 27u, "%zu members", aip_value_size(view));
         aip_value_unref(view);
         aip_job_free(job);
 }

@@ -27,11 +27,22 @@ AIP_BEGIN_DECLS
 #define AIP_IDEMPOTENCY_KEY_MAX_BYTES 255
 
 /* Store a new job. Repeating it with the same id is harmless: it answers CREATED again, with the
- * job's present status, and changes nothing (outbox_id is then 0 or that of the first time). */
+ * job's present status, and changes nothing (outbox_id is then 0 or that of the first time).
+ *
+ * When a job of a thread ends, by whatever way, the next one that waits takes its turn in the same
+ * transaction: it is due then, and promote() tells of it. */
 enum aip_create_outcome {
         AIP_CREATE_CREATED = 0,
         AIP_CREATE_REPLAYED,  /* the key was used before with the same fingerprint */
-        AIP_CREATE_KEY_REUSED /* the key was used before with another fingerprint */
+        AIP_CREATE_KEY_REUSED, /* the key was used before with another fingerprint */
+        AIP_CREATE_THREAD_BUSY /* REJECT: nothing happened */
+};
+
+/* A thread has one active job: one that has not ended and does not wait. What becomes of a new job when
+ * there is one: */
+enum aip_thread_strategy {
+        AIP_THREAD_ENQUEUE = 0, /* it waits (AIP_JOB_WAITS_US) until all before it have ended */
+        AIP_THREAD_REJECT       /* it is refused, unless all of the thread have ended */
 };
 
 struct aip_job_create {
@@ -42,6 +53,7 @@ struct aip_job_create {
         /* The job's run_at means "so long after created_at": a store with a clock of its own counts from
          * when it stores the job. (A retry's run_at always means that, from updated_at.) */
         int is_delay;
+        enum aip_thread_strategy strategy; /* of a job with a thread */
         enum aip_create_outcome ret_outcome;
         struct aip_id ret_job_id; /* the first job's when the key was used before */
         enum aip_job_status ret_status; /* of that job, now */
@@ -61,6 +73,7 @@ struct aip_job_list {
         uint32_t status_mask;         /* 1u << status; 0: every */
         struct aip_str config_name;   /* empty: every */
         struct aip_str template_name; /* empty: every */
+        struct aip_id thread_id;      /* nil: every */
         int64_t created_from_us;      /* 0: no bound; inclusive */
         int64_t created_until_us;     /* 0: no bound; exclusive */
         struct aip_id before;         /* only ids below this one; nil: from the newest */

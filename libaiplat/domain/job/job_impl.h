@@ -23,6 +23,8 @@ struct aip_job {
 /* Longer ones are cut, and end in "…". */
 #define AIP_JOB_ERROR_CODE_MAX_BYTES    (sizeof(((struct aip_transition *)0)->error_code) - 1)
 #define AIP_JOB_ERROR_MESSAGE_MAX_BYTES 8192
+AIP_STATIC_ASSERT(AIP_JOB_WAITS_US == AIP_TIMESTAMP_MAX_US, "no job is due later");
+
 #define AIP_JOB_RETRY_DELAY_MAX_MS      300000
 
 /* A job with these fields, unchecked; strings are copied. NULL when out of memory. */

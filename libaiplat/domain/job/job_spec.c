@@ -50,6 +50,10 @@ static int check_schedule(const struct aip_job_fields *f, aip_error **err)
                                 err);
         if (r == 0)
                 r = check_range("run_at", f->run_at_us, 0, AIP_TIMESTAMP_MAX_US, err);
+        if (r == 0)
+                r = check_range("checkpoint", f->checkpoint, 0, INT64_MAX, err);
+        if (r == 0 && f->checkpoint > 0 && aip_id_is_nil(&f->thread_id))
+                r = aip_error_set(err, AIP_EINVAL, "checkpoint: is that of a thread_id");
         return r;
 }
 
@@ -85,6 +89,8 @@ static struct aip_job_fields fields_of_spec(const struct aip_job_spec *spec)
                 .trace_id = or_none(spec->trace_id),
                 .run_at_us = spec->run_at_us,
                 .is_streamed = spec->is_streamed != 0,
+                .thread_id = spec->thread_id,
+                .checkpoint = spec->checkpoint,
         };
 }
 

@@ -317,3 +317,24 @@ int aip_job_resume(aip_job *job, struct aip_str answers_json, int64_t now_us,
         *ret_transition = move(job, AIP_TRANSITION_RESUMED, AIP_JOB_QUEUED, at_us);
         return 0;
 }
+
+int aip_job_waits(const aip_job *job)
+{
+        return job->fields.status == AIP_JOB_QUEUED && job->fields.run_at_us == AIP_JOB_WAITS_US;
+}
+
+int aip_job_hold(aip_job *job, aip_error **err)
+{
+        int r = check_is(job, AIP_JOB_QUEUED, err);
+        if (r == 0)
+                job->fields.run_at_us = AIP_JOB_WAITS_US;
+        return r;
+}
+
+int aip_job_take_turn(aip_job *job, int64_t now_us, aip_error **err)
+{
+        if (!aip_job_waits(job))
+                return aip_error_set(err, AIP_ESTATE, "the job does not wait for its turn");
+        job->fields.run_at_us = time_of_move(job, now_us);
+        return 0;
+}

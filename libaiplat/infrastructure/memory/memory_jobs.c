@@ -57,6 +57,33 @@ static void insert_job(struct memory_store *store, struct memory_job *known)
         store->n_jobs++;
 }
 
+static struct memory_job *in_thread(struct aip_list *node)
+{
+        return node ? AIP_CONTAINER_OF(node, struct memory_job, in_thread) : NULL;
+}
+
+static int is_active(const struct memory_thread *thread)
+{
+        for (struct aip_list *node = thread->live.next; node != &thread->live; node = node->next)
+                if (!aip_job_waits(in_thread(node)->job))
+                        return 1;
+        return 0;
+}
+
+/* A job of the thread has ended: the next one is due. */
+static void give_turn(struct memory_store *store, struct memory_thread *thread)
+{
+        struct memory_job *next = in_thread(aip_list_first(&thread->live));
+        int64_t run_at_us;
+
+        if (!next || is_active(thread) ||
+            aip_job_take_turn(next->job, aip_wall_us(store->loop), NULL) < 0)
+                return;
+        run_at_us = aip_job_fields(next->job)->run_at_us;
+        aip_timer_queue_set(&next->backlog->queued, &next->by_run_at, run_at_us);
+        aip_timer_queue_set(&store->delayed, &next->by_due_time, run_at_us);
+}
+
 /* Bring every index in line with the job after `transition`, and tell who waits for it. */
 static void job_moved(struct memory_store *store, struct memory_job *known,
                       struct memory_session *session, const struct aip_transition *transition)
@@ -74,6 +101,10 @@ static void job_moved(struct memory_store *store, struct memory_job *known,
         if (transition->to == AIP_JOB_QUEUED && !transition->is_runnable)
                 aip_timer_queue_set(&store->delayed, &known->by_due_time, run_at_us);
         aip_hints_note(&store->hints, transition);
+        if (known->thread && aip_job_status_is_terminal(transition->to)) {
+                aip_list_remove(&known->in_thread);
+                give_turn(store, known->thread);
+        }
 }
 
 int aip_memory_job_move(struct memory_store *store, struct memory_job *known, aip_memory_move *move,
@@ -122,6 +153,51 @@ static struct memory_backlog *backlog_of(struct memory_store *store, struct aip_
         return backlog;
 }
 
+static struct memory_thread *thread_of(struct memory_store *store, const struct aip_id *id)
+{
+        struct memory_thread *thread = aip_hash_map_get_id(&store->threads, id);
+
+        if (thread)
+                return thread;
+        thread = aip_calloc(1, sizeof(*thread));
+        if (!thread)
+                return NULL;
+        thread->id = *id;
+        aip_list_init(&thread->live);
+        if (aip_hash_map_set_id(&store->threads, id, thread, NULL) < 0) {
+                aip_free(thread);
+                return NULL;
+        }
+        return thread;
+}
+
+/* A copy of the job joins its thread, and waits when others have not ended. */
+static int join_thread(struct memory_store *store, struct memory_job *known, aip_error **err)
+{
+        const struct aip_id *id = &aip_job_fields(known->job)->thread_id;
+
+        if (aip_id_is_nil(id))
+                return 0;
+        known->thread = thread_of(store, id);
+        if (!known->thread)
+                return aip_error_set_nomem(err);
+        return aip_list_is_empty(&known->thread->live) ? 0 : aip_job_hold(known->job, err);
+}
+
+/* In the order of ids. */
+static void enter_thread(struct memory_job *known)
+{
+        const struct aip_id *id = &aip_job_fields(known->job)->id;
+        struct aip_list *at;
+
+        if (!known->thread)
+                return;
+        for (at = &known->thread->live; at->previous != &known->thread->live; at = at->previous)
+                if (aip_id_compare(&aip_job_fields(in_thread(at->previous)->job)->id, id) < 0)
+                        break;
+        aip_list_insert_before(at, &known->in_thread);
+}
+
 static int job_new(struct memory_store *store, const aip_job *job, struct memory_job **ret_known,
                    aip_error **err)
 {
@@ -135,6 +211,8 @@ static int job_new(struct memory_store *store, const aip_job *job, struct memory
                 return aip_error_set_nomem(err);
         }
         r = aip_job_copy(job, &known->job, err);
+        if (r >= 0)
+                r = join_thread(store, known, err);
         if (r < 0) {
                 job_free(known);
                 return r;
@@ -164,7 +242,7 @@ static int remember_key(struct memory_store *store, const struct aip_job_create 
 static int add_job(struct memory_store *store, struct aip_job_create *create, aip_error **err)
 {
         const struct aip_job_fields *fields = aip_job_fields(create->job);
-        struct aip_transition created = aip_job_created(create->job);
+        struct aip_transition created;
         struct memory_outbox_row *row = NULL;
         struct memory_job *known = NULL;
         int r;
@@ -172,6 +250,7 @@ static int add_job(struct memory_store *store, struct aip_job_create *create, ai
         r = job_new(store, create->job, &known, err);
         if (r < 0)
                 return r;
+        created = aip_job_created(known->job);
         r = aip_memory_outbox_prepare(store, &row, err);
         if (r < 0) {
                 job_free(known);
@@ -183,6 +262,7 @@ static int add_job(struct memory_store *store, struct aip_job_create *create, ai
                 return aip_error_set_nomem(err);
         }
         insert_job(store, known);
+        enter_thread(known);
         aip_memory_outbox_commit(store, row, &created);
         job_moved(store, known, NULL, &created);
         create->ret_outcome = AIP_CREATE_CREATED;
@@ -211,6 +291,14 @@ static void answer_repeated(struct aip_job_create *create, const struct memory_j
         create->ret_transition = aip_job_created(create->job);
 }
 
+static int is_thread_busy(const struct memory_store *store, const aip_job *job)
+{
+        const struct memory_thread *thread =
+                aip_hash_map_get_id(&store->threads, &aip_job_fields(job)->thread_id);
+
+        return thread && !aip_list_is_empty(&thread->live);
+}
+
 static int run_create(struct memory_store *store, struct aip_op *op, aip_error **err)
 {
         struct aip_job_create *create = AIP_CONTAINER_OF(op, struct aip_job_create, op);
@@ -224,6 +312,8 @@ static int run_create(struct memory_store *store, struct aip_op *op, aip_error *
                 answer_used_key(store, create, key);
         else if (known)
                 answer_repeated(create, known);
+        else if (create->strategy == AIP_THREAD_REJECT && is_thread_busy(store, create->job))
+                create->ret_outcome = AIP_CREATE_THREAD_BUSY;
         else
                 return add_job(store, create, err);
         return 0;
@@ -253,6 +343,8 @@ static int is_wanted(const struct aip_job_list *list, const struct aip_job_field
                 return 0;
         if (!aip_str_is_empty(list->template_name) &&
             !aip_str_eq(list->template_name, job->template_name))
+                return 0;
+        if (!aip_id_is_nil(&list->thread_id) && !aip_id_equal(&list->thread_id, &job->thread_id))
                 return 0;
         if (list->created_from_us != 0 && job->created_at_us < list->created_from_us)
                 return 0;
@@ -507,6 +599,7 @@ void aip_memory_jobs_deinit(struct memory_store *store)
 {
         struct memory_key *key;
         struct memory_backlog *backlog;
+        struct memory_thread *thread;
         size_t cursor = 0;
 
         for (size_t i = 0; i < store->n_jobs; i++)
@@ -515,6 +608,10 @@ void aip_memory_jobs_deinit(struct memory_store *store)
         while ((key = aip_hash_map_next(&store->keys, &cursor, NULL)))
                 aip_free(key);
         aip_hash_map_deinit(&store->keys);
+        cursor = 0;
+        while ((thread = aip_hash_map_next(&store->threads, &cursor, NULL)))
+                aip_free(thread);
+        aip_hash_map_deinit(&store->threads);
         cursor = 0;
         while ((backlog = aip_hash_map_next(&store->backlogs, &cursor, NULL)))
                 aip_free(backlog);

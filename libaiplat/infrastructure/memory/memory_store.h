@@ -33,6 +33,13 @@ struct memory_job {
          */
         struct aip_timer by_run_at;   /* while QUEUED */
         struct aip_timer by_due_time; /* while QUEUED and delayed */
+        struct memory_thread *thread; /* NULL: none */
+        struct aip_list in_thread;    /* until it has ended */
+};
+
+struct memory_thread {
+        struct aip_id id;
+        struct aip_list live; /* jobs that have not ended, by id */
 };
 
 struct memory_session {
@@ -70,6 +77,7 @@ struct memory_store {
         size_t n_jobs, jobs_capacity;
         struct aip_hash_map backlogs;   /* configuration's name → memory_backlog */
         struct aip_timer_queue delayed; /* those among them that wait to be promoted */
+        struct aip_hash_map threads;    /* id → memory_thread */
         struct aip_hash_map keys;       /* idempotency key → memory_key */
         struct aip_hash_map sessions;   /* id → memory_session */
         struct aip_hash_map outbox;     /* outbox id → memory_outbox_row */

@@ -138,6 +138,16 @@ static int send_resolve(struct pg_lane *lane, struct pg_batch *batch)
         return pg_lane_send(lane, batch, &resolve_statement);
 }
 
+/* One at a time: what is true of a thread is known only when its row is locked. */
+static const struct pg_statement in_thread_statement = {
+        PG_STATEMENT_CREATE_IN_THREAD,
+        "SELECT t.job_id, t.posted_id, t.posted_n, t.outcome, t.is_runnable "
+        "FROM aiplat_create_in_thread($1::uuid, $2::text, $3::bytea, $4::integer, $5::integer, "
+        "$6::text, $7::text, $8::text, $9::text, $10::text, $11::text, $12::text, "
+        "$13::timestamptz, $14::boolean, $15::text, $16::uuid, $17::bigint, $18::boolean, "
+        "$19::text[]) AS t",
+};
+
 static int send(struct pg_lane *lane, struct pg_batch *batch)
 {
         if (batch->stage == 1)
@@ -232,4 +242,110 @@ const struct pg_kind pg_create_kind = {
         .id = id_of,
         .send = send,
         .answered = answered,
+};
+
+/* ---- into a thread ---- */
+
+static void put_scalar_text(struct pg_params *p, struct aip_str text)
+{
+        pg_scalar(p);
+        pg_put_text_or_null(p, text);
+}
+
+static void put_scalar_int4(struct pg_params *p, int32_t i)
+{
+        pg_scalar(p);
+        pg_put_int4(p, i);
+}
+
+static void put_threads_identity(struct pg_params *p, const struct aip_job_create *create)
+{
+        const struct aip_job_fields *f = aip_job_fields(create->job);
+        uint64_t print[2];
+
+        fingerprint_bytes(create, print);
+        pg_scalar(p);
+        pg_put_id(p, &f->id);
+        put_scalar_text(p, key_of(create));
+        pg_scalar(p);
+        pg_put_bytes(p, print, sizeof(print));
+        put_scalar_int4(p, f->max_attempts);
+        put_scalar_int4(p, f->retry_delay_ms);
+}
+
+static void put_threads_content(struct pg_params *p, const struct aip_job_fields *f)
+{
+        const struct aip_str names[] = {f->prompt, f->config_name, f->template_name, f->graph_name};
+
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(names); i++) {
+                pg_scalar(p);
+                pg_put_text(p, names[i]);
+        }
+        put_scalar_text(p, f->variables_json);
+        put_scalar_text(p, f->metadata_json);
+        put_scalar_text(p, f->trace_id);
+        pg_scalar(p);
+        pg_put_time(p, f->created_at_us);
+        pg_scalar(p);
+        pg_put_bool(p, f->is_streamed);
+        put_scalar_text(p, f->input_json);
+}
+
+static int send_in_thread(struct pg_lane *lane, struct pg_batch *batch)
+{
+        const struct aip_job_create *create = create_of(batch->slots[0]);
+        const struct aip_job_fields *f = aip_job_fields(create->job);
+        struct pg_params *p = &lane->params;
+
+        if (batch->stage == 1)
+                return send_resolve(lane, batch);
+        put_threads_identity(p, create);
+        put_threads_content(p, f);
+        pg_scalar(p);
+        pg_put_id(p, &f->thread_id);
+        pg_scalar(p);
+        pg_put_int8(p, f->checkpoint);
+        pg_scalar(p);
+        pg_put_bool(p, create->strategy == AIP_THREAD_REJECT);
+        pg_put_silent(p, lane->connection.store->muted_events);
+        return pg_lane_send(lane, batch, &in_thread_statement);
+}
+
+static void read_created_in_thread(struct pg_store *store, struct pg_batch *batch,
+                                   const PGresult *result)
+{
+        struct aip_job_create *create = create_of(batch->slots[0]);
+        int is_runnable = pg_get_bool(result, 0, 4);
+
+        if (pg_get_int4(result, 0, 3) == AIP_CREATE_THREAD_BUSY) {
+                create->ret_outcome = AIP_CREATE_THREAD_BUSY;
+                pg_batch_finish(store, batch, 0, NULL);
+                return;
+        }
+        finish_created(store, batch, 0, AIP_JOB_QUEUED, pg_get_int8(result, 0, 1),
+                       pg_get_int4(result, 0, 2));
+        create->ret_transition.is_runnable = is_runnable;
+}
+
+static void answered_in_thread(struct pg_store *store, struct pg_batch *batch)
+{
+        const PGresult *result = batch->results[batch->n_results - 1];
+
+        if (batch->stage == 0 && PQntuples(result) > 0)
+                read_created_in_thread(store, batch, result);
+        else if (batch->stage == 1)
+                answered(store, batch);
+        else
+                batch->stage = 1;
+        batch->is_again = pg_batch_is_any_left(batch) && batch->tries < PG_TRIES_MAX;
+}
+
+const struct pg_kind pg_create_in_thread_kind = {
+        .lane = PG_ACCEPT,
+        .max_rows = 1,
+        .is_repeatable = 1,
+        .bytes = bytes_of,
+        .id = id_of,
+        .send = send_in_thread,
+        .answered = answered_in_thread,
 };

@@ -135,7 +135,8 @@ struct aip_id pg_get_id(const PGresult *result, int row, int column);    /* null
           ".result, " t ".error_code, " t ".error_message, " t ".provider, " t ".model_name, " t   \
           ".input_tokens, " t ".output_tokens, " t ".created_at, " t ".updated_at, " t             \
           ".run_at, " t ".started_at, " t ".finished_at, " t                         \
-          ".is_streamed, " t ".input::text, " t ".questions, " t ".answers"
+          ".is_streamed, " t ".input::text, " t ".questions, " t ".answers, " t ".thread_id, " t    \
+          ".checkpoint"
 /* Columns from `first` on are PG_JOB_COLUMNS. */
 int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, aip_error **err);
 
@@ -192,6 +193,7 @@ enum pg_lane_name { PG_ACCEPT, PG_RESULTS, PG_WORK, PG_CHORES, PG_READ, PG_BROWS
 /* In the order in which a free lane looks at them. */
 enum pg_kind_name {
         PG_CREATE,
+        PG_CREATE_IN_THREAD,
         PG_SAVE, /* before the end of the same run */
         PG_SAVE_TASKS,
         PG_FINISH,
@@ -225,6 +227,7 @@ enum pg_statement_name {
         PG_STATEMENT_CREATE,
         PG_STATEMENT_CREATE_AGAIN,
         PG_STATEMENT_CREATE_RESOLVE,
+        PG_STATEMENT_CREATE_IN_THREAD,
         PG_STATEMENT_PLAN_ANEW,
         PG_STATEMENT_FINISH,
         PG_STATEMENT_FINISH_RESOLVE,
@@ -415,7 +418,7 @@ static inline int64_t pg_deadline_ms(const struct aip_op *op)
 }
 
 /* The kinds, by file. */
-extern const struct pg_kind pg_create_kind;
+extern const struct pg_kind pg_create_kind, pg_create_in_thread_kind;
 extern const struct pg_kind pg_finish_kind, pg_cancel_kind, pg_resume_kind, pg_release_kind, pg_heartbeat_kind;
 extern const struct pg_kind pg_claim_kind, pg_claim_one_kind;
 extern const struct pg_kind pg_put_config_kind, pg_put_template_kind, pg_delete_config_kind,

@@ -72,6 +72,7 @@ static const struct pg_statement list_statement = {
         "AND ($4::text IS NULL OR j.template_name = $4::text) "
         "AND ($5::timestamptz IS NULL OR j.created_at >= $5::timestamptz) "
         "AND ($6::timestamptz IS NULL OR j.created_at < $6::timestamptz) "
+        "AND ($8::uuid IS NULL OR j.thread_id = $8::uuid) "
         "ORDER BY j.id DESC LIMIT $7::bigint + 1), "
         "sized AS (SELECT id, row_number() OVER newest AS nth, sum(bytes) OVER newest AS total, "
         "count(*) OVER () AS n FROM page WINDOW newest AS (ORDER BY id DESC)) "
@@ -121,6 +122,11 @@ static int send_list(struct pg_lane *lane, struct pg_batch *batch)
         pg_put_time(p, list->created_until_us);
         pg_scalar(p);
         pg_put_int8(p, list->limit);
+        pg_scalar(p);
+        if (aip_id_is_nil(&list->thread_id))
+                pg_put_null(p);
+        else
+                pg_put_id(p, &list->thread_id);
         return pg_lane_send(lane, batch, &list_statement);
 }
 

@@ -94,6 +94,8 @@ int pg_get_job(const PGresult *result, int row, int first, aip_job **ret_job, ai
         f.input_json = pg_get_text(result, row, first + 26);
         f.questions_json = pg_get_text(result, row, first + 27);
         f.answers_json = pg_get_text(result, row, first + 28);
+        f.thread_id = pg_get_id(result, row, first + 29);
+        f.checkpoint = pg_get_int8(result, row, first + 30);
         return aip_job_restore(&f, ret_job, err);
 }
 

@@ -11,6 +11,7 @@
 
 const struct pg_kind *const pg_kinds[PG_N_KINDS] = {
         [PG_CREATE] = &pg_create_kind,
+        [PG_CREATE_IN_THREAD] = &pg_create_in_thread_kind,
         [PG_FINISH] = &pg_finish_kind,
         [PG_CANCEL] = &pg_cancel_kind,
         [PG_RESUME] = &pg_resume_kind,
@@ -181,7 +182,10 @@ static void create(void *self, struct aip_job_create *create)
 {
         aip_error *error = NULL;
         aip_store_check_create(create, &error);
-        submit_checked(self, PG_CREATE, &create->op, error);
+        if (error || aip_id_is_nil(&aip_job_fields(create->job)->thread_id))
+                submit_checked(self, PG_CREATE, &create->op, error);
+        else
+                submit_checked(self, PG_CREATE_IN_THREAD, &create->op, error);
 }
 
 static void fetch(void *self, struct aip_job_fetch *fetch)

@@ -18,7 +18,7 @@
         "run_at, started_at, finished_at, config_name, template_name, graph_name, trace_id, "      \
         "error_code, provider, model_name, input_tokens, output_tokens, error_message, "           \
         "variables, metadata, prompt, result, is_streamed, input, "          \
-        "questions, answers "
+        "questions, answers, thread_id, checkpoint "
 #define OUTBOX_COLUMNS                                                                             \
         "id, job_id, version, kind, from_status, to_status, attempt, is_runnable, error_code, at "
 #define CONFIG_COLUMNS                                                                             \
@@ -45,7 +45,11 @@ static const char *const texts[SQL_COUNT] = {
                            "VALUES (?1, ?2, ?3, ?4)",
         [SQL_JOB_INSERT] = "INSERT INTO jobs (" JOB_COLUMNS ", is_delayed) VALUES (?1, ?2, ?3, ?4, "
                            "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-                           "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, NULL, ?28)",
+                           "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, NULL, ?29, ?30, ?28)",
+        [SQL_THREAD_USE] = "INSERT INTO threads (id, created_at, updated_at) VALUES (?1, ?2, ?2) "
+                           "ON CONFLICT (id) DO UPDATE SET updated_at = ?2",
+        [SQL_THREAD_IS_BUSY] = "SELECT 1 FROM jobs WHERE thread_id = ?1 "
+                               "AND status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED') LIMIT 1",
         [SQL_JOB_STATUS] = "SELECT status FROM jobs WHERE id = ?1",
         [SQL_JOB_FETCH] = "SELECT " JOB_COLUMNS ", session FROM jobs WHERE id = ?1",
         /* ?1 is always there, so that the primary key is walked from it; ?2 is a list like
@@ -55,7 +59,8 @@ static const char *const texts[SQL_COUNT] = {
                          "AND (?3 IS NULL OR config_name = ?3) "
                          "AND (?4 IS NULL OR template_name = ?4) "
                          "AND (?5 IS NULL OR created_at >= ?5) "
-                         "AND (?6 IS NULL OR created_at < ?6) ORDER BY id DESC LIMIT ?7",
+                         "AND (?6 IS NULL OR created_at < ?6) "
+                         "AND (?8 IS NULL OR thread_id = ?8) ORDER BY id DESC LIMIT ?7",
         /* The fence: the row must still be what the job was moved from. */
         [SQL_JOB_SAVE] = "UPDATE jobs SET status = ?3, version = ?4, attempt = ?5, "
                          "updated_at = ?6, run_at = ?7, started_at = ?8, finished_at = ?9, "
@@ -148,6 +153,10 @@ static const char *const texts[SQL_COUNT] = {
                 "DELETE FROM checkpoint_tasks WHERE (owner, ns, n, place) IN (SELECT owner, ns, n, "
                 "place FROM checkpoint_tasks WHERE owner < ?3 AND owner = job_id "
                 "AND ?1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = owner) LIMIT ?2)",
+        /* Threads that were not used since ?1 and whose jobs are gone, then what was theirs. ?2 as above. */
+        [SQL_THREADS_EXPIRE] =
+                "DELETE FROM threads WHERE id IN (SELECT id FROM threads AS t WHERE t.updated_at < ?1 "
+                "AND NOT EXISTS (SELECT 1 FROM jobs WHERE thread_id = t.id) LIMIT ?2)",
         [SQL_REVISION] = "SELECT revision FROM catalog_revision",
         [SQL_CONFIGS] = "SELECT " CONFIG_COLUMNS "FROM llm_configs ORDER BY name",
         [SQL_CONFIG_FETCH] = "SELECT " CONFIG_COLUMNS "FROM llm_configs WHERE name = ?1",

@@ -72,17 +72,72 @@ static int find_status(struct sqlite_db *db, const struct aip_id *id,
         return r < 0 ? r : 1;
 }
 
-static int insert_job(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
+static int use_thread(struct sqlite_db *db, const struct aip_id *thread_id, aip_error **err)
+{
+        sqlite3_stmt *s = NULL;
+        int r = aip_sqlite_prepare(db, SQL_THREAD_USE, &s, err);
+
+        if (r < 0)
+                return r;
+        aip_sqlite_bind_id(s, 1, thread_id);
+        sqlite3_bind_int64(s, 2, db->now_us);
+        return aip_sqlite_step(db, s, err);
+}
+
+/* 1 when a job of the thread has not ended. */
+static int is_thread_busy(struct sqlite_db *db, const struct aip_id *thread_id, aip_error **err)
+{
+        sqlite3_stmt *s = NULL;
+        int r = aip_sqlite_prepare(db, SQL_THREAD_IS_BUSY, &s, err);
+
+        if (r < 0)
+                return r;
+        aip_sqlite_bind_id(s, 1, thread_id);
+        r = aip_sqlite_step(db, s, err);
+        sqlite3_reset(s);
+        return r;
+}
+
+static int insert_job(struct sqlite_db *db, struct sqlite_request *rq, const aip_job *job,
+                      aip_error **err)
 {
         const struct aip_job_create *create = create_of(rq);
         struct aip_transition *created = &rq->answer.transition;
         int r;
 
-        r = aip_sqlite_job_insert(db, create->job, !created->is_runnable, err);
+        *created = aip_job_created(job);
+        r = aip_sqlite_job_insert(db, job, !created->is_runnable, err);
         if (r >= 0 && !aip_str_is_empty(create->idempotency_key))
                 r = insert_key(db, create, err);
         if (r >= 0)
                 r = aip_sqlite_outbox_insert(db, created, err);
+        return r;
+}
+
+/* The job waits when another of its thread has not ended, or is refused. */
+static int insert_into_thread(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
+{
+        const struct aip_job_create *create = create_of(rq);
+        const struct aip_id *thread_id = &aip_job_fields(create->job)->thread_id;
+        aip_job *waiting = NULL;
+        int is_busy = is_thread_busy(db, thread_id, err), r;
+
+        if (is_busy < 0)
+                return is_busy;
+        if (is_busy && create->strategy == AIP_THREAD_REJECT) {
+                rq->answer.outcome = AIP_CREATE_THREAD_BUSY;
+                return 0;
+        }
+        r = use_thread(db, thread_id, err);
+        if (r >= 0 && !is_busy)
+                return insert_job(db, rq, create->job, err);
+        if (r >= 0)
+                r = aip_job_copy(create->job, &waiting, err);
+        if (r >= 0)
+                r = aip_job_hold(waiting, err);
+        if (r >= 0)
+                r = insert_job(db, rq, waiting, err);
+        aip_job_free(waiting);
         return r;
 }
 
@@ -104,7 +159,9 @@ static int run_create(struct sqlite_db *db, struct sqlite_request *rq, aip_error
         if (r != 0)
                 return r; /* it is there already: a repetition */
         answer->status = fields->status;
-        return insert_job(db, rq, err);
+        if (!aip_id_is_nil(&fields->thread_id))
+                return insert_into_thread(db, rq, err);
+        return insert_job(db, rq, create->job, err);
 }
 
 static void deliver_create(struct sqlite_request *rq)
@@ -213,6 +270,8 @@ static int run_list(struct sqlite_db *db, struct sqlite_request *rq, aip_error *
         aip_sqlite_bind_time(s, 5, list->created_from_us);
         aip_sqlite_bind_time(s, 6, list->created_until_us);
         sqlite3_bind_int64(s, 7, (int64_t)list->limit + 1);
+        if (!aip_id_is_nil(&list->thread_id))
+                aip_sqlite_bind_id(s, 8, &list->thread_id);
         r = aip_sqlite_jobs_read(db, s, &answer->jobs, &answer->n, err);
         sqlite3_clear_bindings(s);
         if (r < 0)

@@ -56,16 +56,18 @@ static int give_back(struct sqlite_db *db, aip_error **err)
         return rc == SQLITE_OK ? 0 : aip_sqlite_error(db, rc, err);
 }
 
-/* What was kept of the runs of jobs that are gone. */
+/* What was kept of the runs of jobs that are gone; with threads, their triggers delete it. */
 static int expire_checkpoints(struct sqlite_db *db, int64_t since_us, int *ret_has_more,
                               aip_error **err)
 {
-        int64_t tasks = 0, steps = 0;
+        int64_t tasks = 0, steps = 0, threads = 0;
         int r = run_bounded(db, SQL_CHECKPOINT_TASKS_EXPIRE, since_us, 1, &tasks, err);
 
         if (r >= 0)
                 r = run_bounded(db, SQL_CHECKPOINTS_EXPIRE, since_us, 1, &steps, err);
-        *ret_has_more = tasks == BATCH_ROWS || steps == BATCH_ROWS;
+        if (r >= 0)
+                r = run_bounded(db, SQL_THREADS_EXPIRE, since_us, 0, &threads, err);
+        *ret_has_more = tasks == BATCH_ROWS || steps == BATCH_ROWS || threads == BATCH_ROWS;
         return r;
 }
 

@@ -47,6 +47,8 @@ int aip_sqlite_job_read(sqlite3_stmt *row, aip_job **ret_job, aip_error **err)
         f.input_json = aip_sqlite_text(row, 26);
         f.questions_json = aip_sqlite_text(row, 27);
         f.answers_json = aip_sqlite_text(row, 28);
+        f.thread_id = aip_sqlite_id(row, 29);
+        f.checkpoint = sqlite3_column_int64(row, 30);
         return aip_job_restore(&f, ret_job, err);
 }
 
@@ -86,6 +88,8 @@ int aip_sqlite_job_insert(struct sqlite_db *db, const aip_job *job, int is_delay
         sqlite3_bind_int(s, 26, f->is_streamed);
         aip_sqlite_bind_text(s, 27, f->input_json);
         sqlite3_bind_int(s, 28, is_delayed);
+        aip_sqlite_bind_id(s, 29, aip_id_is_nil(&f->thread_id) ? NULL : &f->thread_id);
+        sqlite3_bind_int64(s, 30, f->checkpoint);
         return aip_sqlite_step(db, s, err);
 }
 

@@ -40,6 +40,8 @@ enum sqlite_sql {
         SQL_OUTBOX_SINCE,
         SQL_KEY_FIND,
         SQL_KEY_INSERT,
+        SQL_THREAD_USE,
+        SQL_THREAD_IS_BUSY,
         SQL_JOB_INSERT,
         SQL_JOB_STATUS,
         SQL_JOB_FETCH,
@@ -90,6 +92,7 @@ enum sqlite_sql {
         SQL_CHECKPOINT_TASKS,
         SQL_CHECKPOINT_LIST,
         SQL_CHECKPOINTS_EXPIRE,
+        SQL_THREADS_EXPIRE,
         SQL_CHECKPOINT_TASKS_EXPIRE,
         SQL_COUNT
 };

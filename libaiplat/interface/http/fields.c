@@ -115,6 +115,20 @@ void fields_time(struct fields *f, const char *name, int64_t *ret_us)
                                          name);
 }
 
+void fields_id(struct fields *f, const char *name, struct aip_id *ret_id)
+{
+        struct aip_str text = {NULL, 0};
+        struct aip_id id;
+
+        fields_string(f, name, &text);
+        if (f->code < 0 || !text.p)
+                return;
+        if (aip_id_parse(text, &id, NULL) < 0 || aip_id_is_nil(&id))
+                f->code = aip_error_set(&f->err, AIP_EINVAL, "%s: must be a UUID, not nil", name);
+        else
+                *ret_id = id;
+}
+
 void fields_document(struct fields *f, const char *name, struct aip_buf *text)
 {
         const aip_value *value = take(f, name);

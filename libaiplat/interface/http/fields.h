@@ -6,6 +6,7 @@
 #ifndef AIPLAT_INTERFACE_HTTP_FIELDS_H
 #define AIPLAT_INTERFACE_HTTP_FIELDS_H
 
+#include <aiplat/id.h>
 #include <aiplat/value.h>
 
 #define FIELDS_MAX 24
@@ -27,6 +28,8 @@ void fields_bool(struct fields *fields, const char *name, int32_t *ret);
 void fields_seconds(struct fields *fields, const char *name, int64_t max_ms, int64_t *ret_ms);
 /* An RFC 3339 time as microseconds. */
 void fields_time(struct fields *fields, const char *name, int64_t *ret_us);
+/* A UUID. */
+void fields_id(struct fields *fields, const char *name, struct aip_id *ret_id);
 /* An object, printed into `text` (at most its maximum of bytes). */
 void fields_document(struct fields *fields, const char *name, struct aip_buf *text);
 /* A member that may be there but says nothing. */

@@ -82,6 +82,7 @@ void http_submit_job(struct http_request *request)
         }
         w->submit.spec = w->job.spec;
         w->submit.delay_ms = w->job.delay_ms;
+        w->submit.strategy = w->job.strategy;
         w->submit.spec.trace_id = aip_str_of(request->trace_id);
         w->submit.idempotency_key = http_header(request, "Idempotency-Key");
         /* Absent is fine; empty is a client's mistake that would cost it the safety it asked for. */

@@ -8,11 +8,26 @@
 #include "macros.h"
 
 #define RETRY_DELAY_MAX_MS 300000
+#define CHECKPOINT_MAX     (INT64_C(1) << 53)
 
 /* {} says as little as nothing. */
 static struct aip_str document_of(const struct aip_buf *text)
 {
         return text->n > 2 ? aip_buf_str(text) : aip_str_make(NULL, 0);
+}
+
+static void read_strategy(struct fields *f, enum aip_thread_strategy *ret_strategy)
+{
+        struct aip_str name = {0};
+
+        fields_string(f, "multitask_strategy", &name);
+        if (f->code < 0 || !name.p || aip_str_eq(name, aip_str_of("enqueue")))
+                return;
+        if (aip_str_eq(name, aip_str_of("reject")))
+                *ret_strategy = AIP_THREAD_REJECT;
+        else
+                f->code = aip_error_set(&f->err, AIP_EINVAL,
+                                        "multitask_strategy: is neither enqueue nor reject");
 }
 
 static void read_members(struct fields *f, struct job_body *job)
@@ -32,6 +47,9 @@ static void read_members(struct fields *f, struct job_body *job)
         fields_time(f, "run_at", &spec->run_at_us);
         fields_seconds(f, "delay", JOB_DELAY_MAX_MS, &job->delay_ms);
         fields_bool(f, "stream", &spec->is_streamed);
+        fields_id(f, "thread_id", &spec->thread_id);
+        fields_int(f, "checkpoint", 1, CHECKPOINT_MAX, &spec->checkpoint);
+        read_strategy(f, &job->strategy);
         spec->max_attempts = (int32_t)max_attempts;
         spec->retry_delay_ms = (int32_t)retry_delay_ms;
 }

@@ -2,7 +2,7 @@
 #ifndef AIPLAT_INTERFACE_HTTP_JOB_SCHEMA_H
 #define AIPLAT_INTERFACE_HTTP_JOB_SCHEMA_H
 
-#include <aiplat/job.h>
+#include <aiplat/ports/job_repository.h>
 #include <aiplat/value.h>
 
 #define JOB_DELAY_MAX_MS (366LL * 24 * 3600 * 1000)
@@ -10,6 +10,7 @@
 struct job_body {
         struct aip_job_spec spec; /* strings are views of the body and of the buffers below */
         int64_t delay_ms;
+        enum aip_thread_strategy strategy;
         struct aip_buf variables, metadata, input;
 };
 

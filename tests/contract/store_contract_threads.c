@@ -1,0 +1,236 @@
+/*
+ * The store contract: jobs of threads. One of a thread is active at a time, the next one's turn comes in
+ * the transaction that ends it. Run by every store's file through STORE_CONTRACT.
+ */
+#include "store_fixture.h"
+
+static struct aip_job_create begin_in(struct store_fixture *f, struct aip_id thread,
+                                      enum aip_thread_strategy strategy)
+{
+        struct aip_job_spec spec = AIP_JOB_SPEC_INIT;
+
+        spec.prompt = S("in a thread");
+        spec.thread_id = thread;
+        return (struct aip_job_create){.job = job_make_from(f, &spec), .strategy = strategy};
+}
+
+static enum aip_create_outcome create_in(struct store_fixture *f, struct aip_id thread,
+                                         enum aip_thread_strategy strategy, struct aip_id *ret_id,
+                                         int *ret_is_runnable)
+{
+        struct aip_job_create create = begin_in(f, thread, strategy);
+
+        DO(f, create, &create);
+        *ret_id = aip_job_fields(create.job)->id;
+        if (create.ret_outcome == AIP_CREATE_CREATED) {
+                cr_assert(aip_id_equal(&create.ret_job_id, ret_id));
+                cr_assert_eq(create.ret_status, AIP_JOB_QUEUED);
+                cr_assert_eq(create.ret_transition.kind, AIP_TRANSITION_CREATED);
+                *ret_is_runnable = create.ret_transition.is_runnable;
+        }
+        aip_job_free((aip_job *)create.job);
+        return create.ret_outcome;
+}
+
+/* Expects it to be told as runnable, or as one that waits. */
+static struct aip_id enqueue(struct store_fixture *f, struct aip_id thread, int is_runnable)
+{
+        struct aip_id id;
+        int is_told_runnable = -1;
+
+        cr_assert_eq(create_in(f, thread, AIP_THREAD_ENQUEUE, &id, &is_told_runnable),
+                     AIP_CREATE_CREATED);
+        cr_assert_eq(is_told_runnable, is_runnable);
+        return id;
+}
+
+static int waits(struct store_fixture *f, struct aip_id id)
+{
+        aip_job *job = job_fetch(f, id);
+        int is_waiting = aip_job_waits(job);
+
+        aip_job_free(job);
+        return is_waiting;
+}
+
+static void run_through(struct store_fixture *f, struct aip_id id)
+{
+        aip_job *job = job_claim(f, next_id(f), id, LEASE_LONG_MS);
+
+        cr_assert_eq(job_complete(f, job, "done"), AIP_FINISH_RECORDED);
+        aip_job_free(job);
+}
+
+static void cancel(struct store_fixture *f, struct aip_id id)
+{
+        struct aip_job_cancellation cancellation = {.id = id};
+
+        DO(f, cancel, &cancellation);
+        cr_assert_eq(cancellation.ret_outcome, AIP_CANCEL_CANCELLED);
+}
+
+void store_contract_threads_run_one_job_after_the_other(struct store_fixture *f)
+{
+        struct aip_id thread = next_id(f), ids[3];
+        struct aip_job_list list = {.thread_id = thread, .limit = 10};
+        struct aip_job_spec spec = AIP_JOB_SPEC_INIT;
+
+        spec.prompt = S("of no thread");
+        job_create_from(f, &spec);
+        for (int i = 0; i < 3; i++)
+                ids[i] = enqueue(f, thread, i == 0);
+        DO(f, list, &list);
+        cr_assert_eq(list.ret_n, 3);
+        for (int i = 0; i < 3; i++) {
+                const struct aip_job_fields *job = aip_job_fields(list.ret_jobs[i]);
+                cr_assert(aip_id_equal(&job->id, &ids[2 - i]));
+                cr_assert(aip_id_equal(&job->thread_id, &thread));
+        }
+        free_jobs(list.ret_jobs, list.ret_n);
+        for (int i = 0; i < 3; i++) {
+                for (int k = i + 1; k < 3; k++) {
+                        cr_assert(waits(f, ids[k]));
+                        cr_assert_not(job_can_be_claimed(f, ids[k]));
+                }
+                run_through(f, ids[i]);
+                if (i < 2)
+                        cr_assert_not(waits(f, ids[i + 1]));
+                cr_assert_eq(count_chore(f, CHORE_PROMOTE, 10, 0), i < 2, "its turn is told once");
+        }
+        enqueue(f, thread, 1);
+}
+
+void store_contract_threads_go_on_however_a_job_ends(struct store_fixture *f)
+{
+        struct aip_id thread = next_id(f), ids[5];
+        aip_job *job;
+
+        for (int i = 0; i < 5; i++)
+                ids[i] = enqueue(f, thread, i == 0);
+        cancel(f, ids[1]);
+        cr_assert(waits(f, ids[2]), "one that waited was cancelled: the first has not ended");
+        cancel(f, ids[0]);
+        cr_assert_not(waits(f, ids[2]));
+        job = job_claim(f, next_id(f), ids[2], LEASE_LONG_MS);
+        cr_assert_eq(job_fail(f, job, 1), AIP_FINISH_RECORDED);
+        aip_job_free(job);
+        cr_assert(waits(f, ids[3]), "one that is retried has not ended");
+        cancel(f, ids[2]);
+        job = job_claim(f, next_id(f), ids[3], LEASE_LONG_MS);
+        cr_assert_eq(job_fail(f, job, 0), AIP_FINISH_RECORDED);
+        aip_job_free(job);
+        run_through(f, ids[4]);
+}
+
+void store_contract_threads_refuse_what_would_not_wait(struct store_fixture *f)
+{
+        struct aip_id thread = next_id(f), first, second, none;
+        struct aip_job_fetch fetch = {0};
+        int is_runnable = 0;
+
+        cr_assert_eq(create_in(f, thread, AIP_THREAD_REJECT, &first, &is_runnable),
+                     AIP_CREATE_CREATED);
+        cr_assert(is_runnable);
+        forget_all(f);
+        cr_assert_eq(create_in(f, thread, AIP_THREAD_REJECT, &none, &is_runnable),
+                     AIP_CREATE_THREAD_BUSY);
+        cr_assert_eq(forget_all(f), 0, "what was refused wrote to the outbox");
+        fetch.id = none;
+        DO(f, fetch, &fetch);
+        cr_assert_null(fetch.ret_job);
+        run_through(f, first);
+        cr_assert_eq(create_in(f, thread, AIP_THREAD_REJECT, &second, &is_runnable),
+                     AIP_CREATE_CREATED);
+        run_through(f, second);
+}
+
+void store_contract_threads_wait_for_an_interrupted_job(struct store_fixture *f)
+{
+        struct aip_id thread = next_id(f), first = enqueue(f, thread, 1),
+                      second = enqueue(f, thread, 0);
+        aip_job *job = job_claim(f, next_id(f), first, LEASE_LONG_MS);
+        struct aip_job_finish finish = {.job = job};
+
+        cr_assert_eq(aip_job_interrupt(job, S("[{\"id\":\"a:0\",\"node\":\"a\",\"value\":1}]"),
+                                       wall_us(f), &finish.transition, NULL),
+                     0);
+        DO(f, finish, &finish);
+        aip_job_free(job);
+        cr_assert(waits(f, second));
+        cancel(f, first);
+        run_through(f, second);
+}
+
+void store_contract_threads_do_not_wait_for_each_other(struct store_fixture *f)
+{
+        struct aip_id a = enqueue(f, next_id(f), 1), b = enqueue(f, next_id(f), 1);
+
+        run_through(f, b);
+        run_through(f, a);
+}
+
+void store_contract_threads_keep_keys(struct store_fixture *f)
+{
+        struct aip_id thread = next_id(f);
+        struct aip_job_create first = begin_in(f, thread, AIP_THREAD_REJECT);
+        struct aip_job_create again = begin_in(f, thread, AIP_THREAD_REJECT);
+        struct aip_job_create other = begin_in(f, thread, AIP_THREAD_REJECT);
+
+        first.idempotency_key = again.idempotency_key = S("once");
+        other.idempotency_key = S("refused");
+        DO(f, create, &first);
+        cr_assert_eq(first.ret_outcome, AIP_CREATE_CREATED);
+        DO(f, create, &again);
+        cr_assert_eq(again.ret_outcome, AIP_CREATE_REPLAYED, "a repetition is not refused as busy");
+        cr_assert(aip_id_equal(&again.ret_job_id, &aip_job_fields(first.job)->id));
+        DO(f, create, &first);
+        cr_assert_eq(first.ret_outcome, AIP_CREATE_CREATED);
+        DO(f, create, &other);
+        cr_assert_eq(other.ret_outcome, AIP_CREATE_THREAD_BUSY);
+        run_through(f, aip_job_fields(first.job)->id);
+        DO(f, create, &other);
+        cr_assert_eq(other.ret_outcome, AIP_CREATE_CREATED, "what was refused has not used its key");
+        aip_job_free((aip_job *)first.job);
+        aip_job_free((aip_job *)again.job);
+        aip_job_free((aip_job *)other.job);
+}
+
+#define N_RACERS 40
+
+/* Many at once into few threads, cancelled and finished at once: each is run in the end. */
+void store_contract_threads_race_for_a_turn(struct store_fixture *f)
+{
+        struct aip_job_create creates[N_RACERS];
+        struct aip_job_cancellation cancels[N_RACERS];
+        struct aip_id threads[4], session = next_id(f);
+        int n_left = N_RACERS / 2, rounds = 0;
+
+        for (int i = 0; i < 4; i++)
+                threads[i] = next_id(f);
+        for (int i = 0; i < N_RACERS; i++)
+                creates[i] = begin_in(f, threads[i % 4], AIP_THREAD_ENQUEUE);
+        for (int i = 0; i < N_RACERS; i++)
+                START(f, create, &creates[i]);
+        for (int i = 0; i < N_RACERS; i++)
+                op_await(f, &creates[i].op, 0);
+        for (int i = 0; i < N_RACERS; i += 2) {
+                cancels[i] = (struct aip_job_cancellation){.id = creates[i].ret_job_id};
+                START(f, cancel, &cancels[i]);
+        }
+        for (int i = 0; i < N_RACERS; i += 2)
+                op_await(f, &cancels[i].op, 0);
+        while (n_left > 0 && rounds++ < N_RACERS) {
+                struct aip_job_claim claim = {
+                        .session = session, .lease_ms = LEASE_LONG_MS, .limit = N_RACERS};
+                DO(f, claim, &claim);
+                cr_assert_leq(claim.ret_n, 4, "more than one job of a thread was active");
+                for (size_t i = 0; i < claim.ret_n; i++)
+                        cr_assert_eq(job_complete(f, claim.ret_jobs[i], "x"), AIP_FINISH_RECORDED);
+                n_left -= (int)claim.ret_n;
+                free_jobs(claim.ret_jobs, claim.ret_n);
+                free(claim.ret_transitions);
+        }
+        cr_assert_eq(n_left, 0);
+        for (int i = 0; i < N_RACERS; i++)
+                aip_job_free((aip_job *)creates[i].job);
+}
