@@ -101,6 +101,10 @@ def answer(message, say):
         response["result"] = {"protocolVersion": version, "capabilities": {"tools": {}},
                               "serverInfo": {"name": "test", "version": "1"}}
     elif method == "tools/list":
+        if os.environ.get("MCP_TEST_LATE") and params.get("cursor") == "6" and not extra:
+            extra.append({"name": "new", "inputSchema": SCHEMA})
+            TOOLS.insert(1, {"name": "early", "inputSchema": SCHEMA})  # on a page that was read
+            say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         response["result"] = page(params.get("cursor"))
     else:
         result = call(params["name"], params.get("arguments", {}), say)

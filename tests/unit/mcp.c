@@ -431,6 +431,16 @@ Test(mcp_alone, servers_that_cannot_be_had_do_not_hold_up_others, .timeout = 60)
         close_servers();
 }
 
+Test(mcp_alone, the_list_changes_while_it_is_read, .timeout = 60)
+{
+        setenv("MCP_TEST_LATE", "1", 1);
+        open_servers("{'servers': {'t': {'command': ['/usr/bin/python3', 'SCRIPT'],"
+                     "'env': ['MCP_TEST_LATE']}}}");
+        run_ms(300);
+        expect_list(13);
+        close_servers();
+}
+
 Test(mcp_alone, without_authorization, .timeout = 60)
 {
         start_http();

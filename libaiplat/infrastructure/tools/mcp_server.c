@@ -32,7 +32,9 @@ struct mcp_server {
         char *name;
         struct mcp_transport transport;
         enum state state;
-        int is_open, is_closing, was_tried, is_relist_due;
+        int is_open, is_closing, was_tried;
+        int is_relisting;         /* UP all the same: calls go on */
+        int has_changed;          /* the list, while it was read */
         int64_t last_id, list_id; /* of the request whose answer goes on with the connection */
         aip_value *listed;        /* so far */
         size_t n_pages;
@@ -191,7 +193,7 @@ static void tool_call(void *self, struct aip_tool_call *call)
         call->timer = (struct aip_timer){.fire = call_timed_out};
         aip_timer_set(server->loop, &call->timer, AIP_MAX(left_ms, (int64_t)0));
         aip_list_append(&server->waiting, &c->link);
-        if (server->state == UP || (server->state == LISTING && server->is_relist_due))
+        if (server->state == UP || (server->state == LISTING && server->is_relisting))
                 send_call(c);
         else if (server->state == DOWN)
                 connect_soon(server);
@@ -331,7 +333,7 @@ static void went_down(struct mcp_server *server, aip_error *err)
         int64_t now = aip_now_ms(server->loop);
 
         server->state = DOWN;
-        server->is_open = server->is_relist_due = 0;
+        server->is_open = server->is_relisting = 0;
         server->list_id = 0;
         aip_value_unref(AIP_TAKE(server->listed));
         end_calls(server, &server->sent, aip_error_message(err));
@@ -378,7 +380,7 @@ static void begin_session(struct mcp_server *server)
         aip_error *err = NULL;
 
         server->state = INITIALIZING;
-        server->is_relist_due = 0;
+        server->is_relisting = 0;
         aip_timer_set(server->loop, &server->timer, CONNECT_MS);
         if (send_request(server, "initialize", mcp_initialize_params(), CONNECT_MS,
                          &server->list_id, &err) < 0)
@@ -466,11 +468,16 @@ static void came_up(struct mcp_server *server)
         aip_trouble_over(&server->trouble, server->options.transport.log, COMPONENT, server->name);
         aip_value_unref(AIP_TAKE(server->listed));
         server->state = UP;
-        server->is_relist_due = 0;
+        server->is_relisting = 0;
         server->pause_ms = PAUSE_MIN_MS;
         while ((node = aip_list_first(&server->waiting)))
                 send_call(AIP_LIST_ENTRY(node, struct mcp_call, link));
         tell_tried(server);
+        if (server->has_changed) {
+                server->has_changed = 0;
+                server->is_relisting = 1;
+                begin_list(server);
+        }
 }
 
 static void page_listed(struct mcp_server *server, const aip_value *result)
@@ -529,8 +536,9 @@ static void take_notification(struct mcp_server *server, struct aip_str method)
 {
         if (!aip_str_eq(method, AIP_STR("notifications/tools/list_changed")))
                 return;
+        server->has_changed = server->state == LISTING;
         if (server->state == UP) {
-                server->is_relist_due = 1; /* calls go on meanwhile */
+                server->is_relisting = 1;
                 begin_list(server);
         }
 }
@@ -565,7 +573,7 @@ static void wait_again(struct mcp_call *c)
 /* Unless that is under way. */
 static void renew_session(struct mcp_server *server)
 {
-        if (server->state == UP || (server->state == LISTING && server->is_relist_due))
+        if (server->state == UP || (server->state == LISTING && server->is_relisting))
                 begin_session(server);
 }
 
