@@ -128,6 +128,37 @@ struct aip_node_retry {
 typedef int (*aip_graph_error_handler)(void *user, aip_graph_task *task, const aip_error *error,
                                        aip_value **ret_update, aip_error **err);
 
+/*
+ * Subgraphs: a node whose work is a run of another graph, of which every task of the node has its own.
+ * It shares the outer run's context, deadline, observer, saver and cancel; its steps are counted by
+ * themselves. In the outer run's image it has a name, NODE:TASK_ID, which for a subgraph within a subgraph
+ * is joined to the outer one's by '|' ("plan:2:plan|ask:1:ask"); what is told of it to an observer, and the
+ * ids of its questions, begin with that and a '|'. A run that goes on from an image goes on inside, too. A
+ * node that is tried again begins its subgraph anew; one that fails has the error of the node inside.
+ */
+#define AIP_GRAPH_MAX_DEPTH 8 /* levels of subgraphs below a run */
+
+struct aip_subgraph {
+        aip_graph *graph;
+        int32_t step_limit; /* 0: the default; the others: as in a run (graph_run.h) */
+        /* Borrowed while the graph that has the node lives; of find_subgraph: while the subgraph does. */
+        const char *const *interrupt_before;
+        size_t n_interrupt_before;
+        const char *const *interrupt_after;
+        size_t n_interrupt_after;
+};
+
+/* Set ret_subgraph->graph to a reference, which the engine owns from then on, when the node begins; also
+ * when it goes on from an image. Return 0 or an AIP_E… code with *err set. */
+typedef int (*aip_subgraph_finder)(void *user, aip_graph_task *task,
+                                   struct aip_subgraph *ret_subgraph, aip_error **err);
+/* State in: what the subgraph is fed, an object of its channels; or leave *ret_input NULL. */
+typedef int (*aip_subgraph_input)(void *user, aip_graph_task *task, aip_value **ret_input,
+                                  aip_error **err);
+/* State out: `state` is what the subgraph ended with; write as a node's function does. */
+typedef int (*aip_subgraph_output)(void *user, aip_graph_task *task, const aip_value *state,
+                                   aip_value **ret_update, aip_error **err);
+
 struct aip_node_options {
         size_t self_size;
         aip_graph_function run; /* a synchronous node; or NULL, and: */
@@ -150,12 +181,19 @@ struct aip_node_options {
         uint32_t timeout_ms;      /* from its start */
         uint32_t idle_timeout_ms; /* from its start, or its last aip_graph_task_progress() */
         aip_graph_error_handler on_error; /* or NULL */
+        /* A subgraph, instead of run and start: either the graph (the node takes a reference), or a function
+         * that finds it. enter NULL: it is fed nothing; leave NULL: nothing is written. */
+        struct aip_subgraph subgraph;
+        aip_subgraph_finder find_subgraph;
+        aip_subgraph_input enter;
+        aip_subgraph_output leave;
 };
 
 #define AIP_NODE_OPTIONS_INIT                                                                      \
         {                                                                                          \
                 sizeof(struct aip_node_options), NULL, NULL, NULL, 0, NULL, NULL, NULL, 0, 0,      \
-                        {0, 0, 0, 0, NULL}, 0, 0, NULL                                             \
+                        {0, 0, 0, 0, NULL}, 0, 0, NULL, {NULL, 0, NULL, 0, NULL, 0}, NULL, NULL,   \
+                        NULL                                                                       \
         }
 
 /* What a node may do with its task: from run or start until it has finished. Loop thread only. */
@@ -186,6 +224,15 @@ AIP_API void aip_graph_task_leave(aip_graph_task *task);
 /* Run `target` in the next step with an input of its own, once for each call. `input` is consumed
  * always; NULL means out of memory. */
 AIP_API void aip_graph_task_send(aip_graph_task *task, const char *target, aip_value *input);
+
+/* The same in the run around this one, of a node inside a subgraph: a Command to the parent. The subgraph
+ * ends with this step: what was said so takes the place of its output (`leave`), of all tasks of the step in
+ * their order. The targets are those that the subgraph's node has declared. In a run that is not inside
+ * another it fails the task. `value` and `input` are consumed always. */
+AIP_API void aip_graph_task_parent_write(aip_graph_task *task, const char *channel,
+                                         aip_value *value);
+AIP_API void aip_graph_task_parent_goto(aip_graph_task *task, const char *target);
+AIP_API void aip_graph_task_parent_send(aip_graph_task *task, const char *target, aip_value *input);
 
 /*
  * Ask whoever watches the run, and wait for the answer: the step's other tasks go on, then the run ends

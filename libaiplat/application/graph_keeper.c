@@ -5,6 +5,7 @@
 #include "graph_keeper.h"
 
 #include "graph/graph_image.h"
+#include "graph_subrun.h"
 #include "macros.h"
 #include "mem.h"
 
@@ -101,6 +102,9 @@ static void save_done(struct aip_op *op)
         if (!k->err)
                 k->err = AIP_TAKE(op->err);
         aip_error_free(AIP_TAKE(op->err));
+        for (uint32_t i = 0; i < k->state->n_tasks; i++)
+                if (k->state->tasks[i].inside && k->state->tasks[i].inside->is_sent)
+                        aip_graph_subrun_saved(&k->state->tasks[i], k->err != NULL);
         k->saved(k);
 }
 
@@ -167,10 +171,19 @@ static int is_unsaved(const aip_graph_task *task)
         return task->phase == AIP_TASK_FINISHED && !task->err && !task->is_saved;
 }
 
+static int has_piece(const aip_graph_task *task)
+{
+        return task->inside && task->inside->piece && !task->inside->is_sent;
+}
+
 static void mark_tasks(struct aip_graph_keeper *k)
 {
-        for (uint32_t i = 0; i < k->state->n_tasks; i++)
-                k->state->tasks[i].is_saved |= is_unsaved(&k->state->tasks[i]) != 0;
+        for (uint32_t i = 0; i < k->state->n_tasks; i++) {
+                aip_graph_task *task = &k->state->tasks[i];
+                task->is_saved |= is_unsaved(task) != 0;
+                if (has_piece(task))
+                        task->inside->is_sent = 1;
+        }
 }
 
 /* A place in mid-step says what its tasks have said, too. */
@@ -185,20 +198,36 @@ int aip_graph_keeper_last(struct aip_graph_keeper *k, aip_error **err)
 int aip_graph_keeper_has_tasks(const struct aip_graph_keeper *k)
 {
         for (uint32_t i = 0; i < k->state->n_tasks; i++)
-                if (is_unsaved(&k->state->tasks[i]))
+                if (is_unsaved(&k->state->tasks[i]) || has_piece(&k->state->tasks[i]))
                         return 1;
         return 0;
 }
 
-static int add_task(aip_value **list, int64_t place, const aip_graph_task *task)
+/* `said` is consumed always. */
+static int add_said(aip_value **list, int64_t key, aip_value *said)
 {
         aip_value *pair = aip_value_list();
+        int r = pair ? aip_value_list_append(&pair, aip_value_int(key)) : AIP_ENOMEM;
 
-        if (pair && aip_value_list_append(&pair, aip_value_int(place)) == 0 &&
-            aip_value_list_append(&pair, aip_graph_image_task(task)) == 0)
+        if (r == 0)
+                r = aip_value_list_append(&pair, AIP_TAKE(said));
+        if (r == 0)
                 return aip_value_list_append(list, pair);
+        aip_value_unref(said);
         aip_value_unref(pair);
         return AIP_ENOMEM;
+}
+
+/* A task is kept under its place, what came from inside one under numbers beyond: all of it counts. */
+static int add_task(struct aip_graph_keeper *k, uint32_t place)
+{
+        const aip_graph_task *task = &k->state->tasks[place];
+        int r = is_unsaved(task) ? add_said(&k->tasks, place, aip_graph_image_task(task)) : 0;
+
+        if (r == 0 && has_piece(task))
+                r = add_said(&k->tasks, (int64_t)k->state->n_tasks + k->state->n_pieces++,
+                             aip_graph_image_piece(task));
+        return r;
 }
 
 int aip_graph_keeper_tasks(struct aip_graph_keeper *k, aip_error **err)
@@ -208,8 +237,7 @@ int aip_graph_keeper_tasks(struct aip_graph_keeper *k, aip_error **err)
         k->tasks = aip_value_list();
         int code = k->tasks ? 0 : AIP_ENOMEM;
         for (uint32_t i = 0; code == 0 && i < k->state->n_tasks; i++)
-                if (is_unsaved(&k->state->tasks[i]))
-                        code = add_task(&k->tasks, i, &k->state->tasks[i]);
+                code = add_task(k, i);
         if (code < 0) {
                 release_save(k);
                 return aip_error_set_nomem(err);

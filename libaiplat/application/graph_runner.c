@@ -17,6 +17,7 @@
 #include "graph/graph_image.h"
 #include "graph_attempts.h"
 #include "graph_keeper.h"
+#include "graph_subrun.h"
 #include "macros.h"
 #include "mem.h"
 #include <aiplat/graph_run.h>
@@ -35,8 +36,9 @@ struct step {
 
 struct driver {
         struct aip_graph_run *run;
-        struct aip_graph_host host; /* what tasks see of us */
-        const struct step *next;    /* goes on there when woken */
+        struct aip_graph_subrun *inside; /* the run is a subgraph's; or NULL */
+        struct aip_graph_host host;      /* what tasks see of us */
+        const struct step *next;         /* goes on there when woken */
         struct aip_task wake;
         struct aip_timer deadline;
         struct aip_graph_attempts attempts;
@@ -221,8 +223,10 @@ static const struct step *await(struct driver *d)
 {
         if (d->n_running > 0 && (d->has_failed || d->stop_code))
                 cancel_tasks(d);
-        if (aip_graph_keeper_saves(&d->keeper) && save_tasks(d) < 0)
+        if (aip_graph_keeper_saves(&d->keeper) && save_tasks(d) < 0) {
                 d->has_failed = 1;
+                aip_graph_subrun_refuse_all(&d->state);
+        }
         if (d->n_running > 0 || must_save_tasks(d))
                 return suspend(d, &STEP_AWAIT);
         return !d->has_failed && aip_graph_is_interrupted(&d->state) ? &STEP_INTERRUPT
@@ -283,6 +287,8 @@ static const struct step *settle(struct driver *d, aip_error *err)
         aip_graph_keeper_deinit(&d->keeper);
         run->ret_steps = d->state.step - d->state.first_step;
         run->impl = NULL;
+        if (d->inside)
+                d->inside->ups = AIP_TAKE(d->state.ups);
         aip_graph_state_deinit(&d->state);
         aip_free(d);
         aip_op_finish(loop, &run->op, err);
@@ -295,8 +301,7 @@ static int must_wait(struct driver *d, aip_error **err)
         if (!aip_graph_keeper_saves(&d->keeper))
                 return 0;
         if (!d->keeper.is_saving && !d->keeper.err && !*err &&
-            aip_graph_keeper_last(&d->keeper, err) == 0 &&
-            d->run->durability != AIP_GRAPH_EXIT)
+            aip_graph_keeper_last(&d->keeper, err) == 0 && d->run->durability != AIP_GRAPH_EXIT)
                 (void)aip_graph_keeper_tasks(&d->keeper, err);
         if (d->keeper.is_saving)
                 return 1;
@@ -365,6 +370,7 @@ static const struct step *stop(struct driver *d)
         if (must_wait(d, &err))
                 return suspend(d, &STEP_STOP);
         aip_error_free(AIP_TAKE(err)); /* why it stops says more */
+        aip_error_free(AIP_TAKE(d->err));
         aip_error_set(&err, d->stop_code,
                       d->stop_code == AIP_ETIMEOUT ? "the run's deadline passed in step %d"
                                                    : "the run was cancelled in step %d",
@@ -400,6 +406,8 @@ static void task_finished(struct aip_graph_host *host, aip_graph_task *task)
 {
         struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
         d->n_running--;
+        if (d->inside)
+                aip_graph_task_progress(d->inside->task);
         end_task(d, task);
         if (d->n_running == 0 || d->has_failed || aip_graph_keeper_saves(&d->keeper))
                 wake(d);
@@ -409,6 +417,27 @@ static void task_progressed(struct aip_graph_host *host, aip_graph_task *task)
 {
         struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
         aip_graph_attempts_progress(&d->attempts, task);
+        if (d->inside)
+                aip_graph_task_progress(d->inside->task);
+}
+
+static void begin_inside(struct aip_graph_host *host, aip_graph_task *task)
+{
+        const struct driver *d = AIP_CONTAINER_OF(host, struct driver, host);
+        aip_graph_subrun_begin(task, d->run, d->inside ? d->inside->depth + 1 : 1);
+}
+
+static void cancel_inside(struct aip_graph_host *host, aip_graph_task *task)
+{
+        (void)host;
+        aip_graph_subrun_cancel(task);
+}
+
+/* What runs inside a task waits for the run to be saved. */
+static void inside_came(struct aip_graph_host *host, aip_graph_task *task)
+{
+        (void)task;
+        wake(AIP_CONTAINER_OF(host, struct driver, host));
 }
 
 static void task_emitted(struct aip_graph_host *host, const aip_graph_task *task,
@@ -470,9 +499,14 @@ static int new_driver(struct aip_loop loop, struct aip_graph_run *run, struct dr
                 return code;
         }
         d->run = run;
-        d->host =
-                (struct aip_graph_host){loop, run->op.deadline_ms, task_finished, task_progressed,
-                                        run->observer.ops ? task_emitted : NULL};
+        d->host = (struct aip_graph_host){loop,
+                                          run->op.deadline_ms,
+                                          task_finished,
+                                          task_progressed,
+                                          run->observer.ops ? task_emitted : NULL,
+                                          begin_inside,
+                                          cancel_inside,
+                                          inside_came};
         aip_graph_keeper_init(&d->keeper, loop, run, &d->state);
         d->keeper.saved = save_ended;
         d->attempts = (struct aip_graph_attempts){.loop = loop,
@@ -487,7 +521,8 @@ static int new_driver(struct aip_loop loop, struct aip_graph_run *run, struct dr
         return 0;
 }
 
-void aip_graph_run_start(struct aip_loop loop, struct aip_graph_run *run)
+static void start_run(struct aip_loop loop, struct aip_graph_run *run,
+                      struct aip_graph_subrun *inside)
 {
         struct driver *d = NULL;
         aip_error *err = NULL;
@@ -499,11 +534,23 @@ void aip_graph_run_start(struct aip_loop loop, struct aip_graph_run *run)
                 return;
         }
         run->impl = d;
+        d->inside = inside;
+        d->state.ns = inside ? aip_value_as_string(inside->ns).p : NULL;
         if (d->host.deadline_ms)
                 aip_timer_set(loop, &d->deadline,
                               AIP_MAX(d->host.deadline_ms - aip_now_ms(loop), (int64_t)0));
         suspend(d, &STEP_BEGIN);
         wake(d);
+}
+
+void aip_graph_run_start(struct aip_loop loop, struct aip_graph_run *run)
+{
+        start_run(loop, run, NULL);
+}
+
+void aip_graph_run_start_inside(struct aip_loop loop, struct aip_graph_subrun *subrun)
+{
+        start_run(loop, &subrun->run, subrun);
 }
 
 void aip_graph_run_cancel(struct aip_graph_run *run)

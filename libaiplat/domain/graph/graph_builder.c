@@ -40,6 +40,7 @@ void aip_graph_node_deinit(struct aip_graph_node *node)
         aip_free(node->name);
         aip_free(node->targets);
         aip_graph_names_free(node->target_names, node->options.n_targets);
+        aip_graph_unref(node->options.subgraph.graph);
         free_user(node->options.free_user, node->options.user);
 }
 
@@ -226,8 +227,11 @@ static void check_node(aip_graph_builder *builder, const struct aip_graph_node *
 {
         const struct aip_node_options *o = &node->options;
         const char *wrong = NULL;
-        if (!o->run == !o->start)
-                wrong = "needs a function: either run, or start and cancel";
+        int n_ways = !!o->run + !!o->start + !!o->subgraph.graph + !!o->find_subgraph;
+        if (n_ways != 1)
+                wrong = "needs a function: either run, or start and cancel, or a subgraph";
+        else if (o->subgraph.step_limit < 0)
+                wrong = "has a step_limit below 0";
         else if (!o->start != !o->cancel)
                 wrong = o->start ? "has start, so it needs cancel" : "has cancel without start";
         else if (o->run && (o->timeout_ms || o->idle_timeout_ms))
@@ -253,6 +257,7 @@ void aip_graph_builder_add_node(aip_graph_builder *builder, const char *name,
         }
         node->options = taken;
         node->options.targets = NULL;
+        node->options.subgraph.graph = aip_graph_ref(taken.subgraph.graph);
         node->name = keep_name(builder, "node", name);
         if (!builder->err)
                 check_node(builder, node);

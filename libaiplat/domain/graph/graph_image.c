@@ -176,6 +176,8 @@ aip_value *aip_graph_image_task(const aip_graph_task *task)
                 return object;
         put(&object, "writes", writes_of(task)); /* also when empty: it has finished */
         put_unless_empty(&object, "goto", gotos_of(task));
+        if (task->up)
+                put(&object, "up", aip_value_ref(task->up));
         if (task->is_leaving)
                 put(&object, "leaves", aip_value_bool(1));
         put_unless_empty(&object, "sends", task_sends_of(task));
@@ -198,6 +200,10 @@ aip_value *aip_graph_image_place(const struct aip_graph_state *state)
         put_unless_empty(&image, "sends", sends_of(state));
         put_unless_empty(&image, "arrived", arrived_of(state));
         put_unless_empty(&image, "tasks", tasks_of(state));
+        if (state->n_tasks > 0)
+                put_unless_empty(&image, "subgraphs", aip_graph_image_insides(state));
+        if (state->ups)
+                put(&image, "ups", aip_value_ref(state->ups));
         if (state->held)
                 put(&image, "held", aip_value_ref(state->held));
         return image;
@@ -208,6 +214,51 @@ aip_value *aip_graph_image(const struct aip_graph_state *state)
         aip_value *image = aip_graph_image_place(state);
         put(&image, "channels", channels_of(state));
         return image;
+}
+
+/* Subgraphs. */
+
+/* One task's subgraph, and those inside it by their longer names. */
+static void add_inside(aip_value **subgraphs, const aip_graph_task *task)
+{
+        char ns[AIP_GRAPH_NAMESPACE_BYTES];
+        aip_value *image = aip_value_ref(task->inside->image);
+        const aip_value *deeper = aip_value_get_cstr(image, "subgraphs");
+        for (size_t i = 0; i < aip_value_size(deeper); i++) {
+                struct aip_str key;
+                const aip_value *inner = aip_value_member(deeper, i, &key);
+                aip_value *name = aip_graph_inside_name(task, key);
+                aip_value *member = name ? aip_value_ref(inner) : NULL;
+                if (*subgraphs &&
+                    aip_value_object_set(subgraphs, aip_value_as_string(name), member) < 0)
+                        aip_value_unref(AIP_TAKE(*subgraphs));
+                aip_value_unref(name);
+        }
+        if (deeper && aip_value_object_remove(&image, AIP_STR("subgraphs")) < 0)
+                aip_value_unref(AIP_TAKE(image));
+        aip_graph_namespace(task, ns);
+        put(subgraphs, ns, image);
+}
+
+aip_value *aip_graph_image_insides(const struct aip_graph_state *state)
+{
+        aip_value *subgraphs = aip_value_object();
+        for (uint32_t i = 0; subgraphs && i < state->n_tasks; i++) {
+                const aip_graph_task *task = &state->tasks[i];
+                int has_ended = task->phase == AIP_TASK_FINISHED && !task->question && !task->err;
+                if (task->inside && task->inside->image && !has_ended)
+                        add_inside(&subgraphs, task);
+        }
+        return subgraphs;
+}
+
+aip_value *aip_graph_image_piece(const aip_graph_task *task)
+{
+        aip_value *object = aip_value_object();
+        put(&object, "at", aip_value_int(task - task->state->tasks));
+        put(&object, "node", text(aip_graph_task_node(task)));
+        put(&object, "inside", aip_value_ref(task->inside->piece));
+        return object;
 }
 
 /* Changes. */
@@ -239,7 +290,8 @@ static aip_value *joined(const struct aip_graph_channel *channel, aip_value *bef
         aip_value_unref(before);
         if (aip_value_type(value) != AIP_VALUE_LIST)
                 add(&list, aip_value_ref(value));
-        for (size_t i = 0; aip_value_type(value) == AIP_VALUE_LIST && i < aip_value_size(value); i++)
+        for (size_t i = 0; aip_value_type(value) == AIP_VALUE_LIST && i < aip_value_size(value);
+             i++)
                 add(&list, aip_value_ref(aip_value_at(value, i)));
         return list;
 }

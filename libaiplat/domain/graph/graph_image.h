@@ -8,6 +8,9 @@
  *       "tasks": [{"node": "a", "writes": [["log", 3]], "goto": ["c"], "sends": [["w", 1]]},
  *                 {"node": "b", "input": 5, "question": "go on?", "answers": ["yes"]}]}
  *
+ * "subgraphs" is there when a subgraph has begun and not ended: an image under each one's name,
+ *      {"plan:2:plan": {…}, "plan:2:plan|ask:1:ask": {…}}
+ * "up" of a task, "ups" of a subgraph that ends so, are Commands to the parent (graph_inside.c).
  * "held" is there when the run has halted between two steps: the question that it asks.
  * "tasks" is there when a step has begun: those of it that finished have their "writes", those that
  * were interrupted their "question". "pending" is there instead when an image was put together from what
@@ -42,6 +45,22 @@ aip_value *aip_graph_image_updates(const aip_graph_task *task);
 /* Change the channels of an image by changes: {"channels": …} of the one and the members of the other.
  * *image is owned, and changed in place where it can be. */
 int aip_graph_image_apply(aip_value **image, const aip_value *changes, aip_error **err);
+
+/* What is inside the step's tasks: an object, a member a subgraph; NULL when out of memory. */
+aip_value *aip_graph_image_insides(const struct aip_graph_state *state);
+/* Give a task what is inside it, out of the "subgraphs" of an image. */
+int aip_graph_image_load_inside(aip_graph_task *task, const aip_value *subgraphs, aip_error **err);
+
+/*
+ * Pieces: what a run inside a task has come to, a save at a time. Applied to an image in their order they
+ * make the one from which it goes on.
+ *      {"place": {…}, "changes": {…}, "is_whole": true}     after a step
+ *      {"tasks": [[0, {"node": "a", "writes": […]}]]}       what its tasks have said
+ */
+int aip_graph_image_advance(aip_value **image, const aip_value *piece, aip_error **err);
+/* An element of "pending" for the piece of a task: {"at": place of the task, "node", "inside": piece}. NULL
+ * when out of memory. */
+aip_value *aip_graph_image_piece(const aip_graph_task *task);
 
 /* What one finished task of the step has said: an element of an image's "tasks". NULL when out of
  * memory. */

@@ -177,16 +177,22 @@ static void load_jumps(aip_graph_task *task, const aip_value *gotos, const aip_v
 
 static int fill_task(aip_graph_task *task, const aip_value *saved, aip_error **err)
 {
+        const aip_value *up = aip_value_get_cstr(saved, "up");
         const aip_value *question = aip_value_get_cstr(saved, "question");
         const aip_value *answers = aip_value_get_cstr(saved, "answers");
         const aip_value *writes = aip_value_get_cstr(saved, "writes");
         if (answers && aip_value_type(answers) != AIP_VALUE_LIST)
                 return fail_image("has answers that are no list", err);
+        if (up && aip_value_type(up) != AIP_VALUE_LIST)
+                return fail_image("has Commands to a parent that are no list", err);
+        aip_value_unref(task->answers);
+        aip_value_unref(task->question);
         task->answers = aip_value_ref(answers);
         task->question = aip_value_ref(question);
         if (!question && !writes)
                 return 0; /* it has not finished: it runs (again) */
         task->phase = AIP_TASK_FINISHED;
+        task->up = aip_value_ref(up);
         task->is_leaving = aip_value_as_bool(aip_value_get_cstr(saved, "leaves"), 0) != 0;
         if (writes && load_writes(task, writes) == 0)
                 load_jumps(task, aip_value_get_cstr(saved, "goto"),
@@ -211,24 +217,57 @@ static int load_tasks(struct aip_graph_state *state, const aip_value *tasks, aip
         return code;
 }
 
+/* What a subgraph had come to. */
+static int load_insides(struct aip_graph_state *state, const aip_value *subgraphs, aip_error **err)
+{
+        int code = 0;
+        for (uint32_t i = 0; code == 0 && i < state->n_tasks && subgraphs; i++) {
+                if (aip_graph_task_is_subgraph(&state->tasks[i]))
+                        code = aip_graph_image_load_inside(&state->tasks[i], subgraphs, err);
+        }
+        return code;
+}
+
+static int load_piece(aip_graph_task *task, const aip_value *piece, aip_error **err)
+{
+        struct aip_graph_inside *inside =
+                aip_graph_task_is_subgraph(task) ? aip_graph_inside_of(task) : NULL;
+        if (!aip_graph_task_is_subgraph(task))
+                return 0; /* the graph has changed */
+        return inside ? aip_graph_image_advance(&inside->image, piece, err)
+                      : aip_error_set_nomem(err);
+}
+
+/* One element; what was said later takes the place of a question. */
+static int load_said(struct aip_graph_state *state, int64_t key, const aip_value *saved,
+                     aip_error **err)
+{
+        const aip_value *piece = aip_value_get_cstr(saved, "inside");
+        int64_t place = piece ? aip_value_as_int(aip_value_get_cstr(saved, "at"), -1) : key;
+        if (piece && key >= state->n_tasks + (int64_t)state->n_pieces && key < INT32_MAX / 2)
+                state->n_pieces = (int32_t)(key - state->n_tasks) + 1;
+        if (place < 0 || place >= state->n_tasks)
+                return 0;
+        struct aip_graph_task *task = &state->tasks[place];
+        if ((task->phase == AIP_TASK_FINISHED && !task->question) ||
+            !is_name(aip_value_get_cstr(saved, "node"), aip_graph_task_node(task)))
+                return 0;
+        if (piece)
+                return load_piece(task, piece, err);
+        task->is_saved = 1;
+        return fill_task(task, saved, err);
+}
+
 /* What was saved of the tasks of the step that comes next. One that is not planned any more, for the graph
  * has changed, does not count. */
 static int load_pending(struct aip_graph_state *state, const aip_value *pending, aip_error **err)
 {
         size_t n = aip_value_size(pending);
-        int code = n > 0 ? aip_graph_plan(state, err) : 0;
+        int code = n > 0 && state->n_tasks == 0 ? aip_graph_plan(state, err) : 0;
         for (size_t i = 0; code == 0 && i < n; i++) {
                 const aip_value *pair = aip_value_at(pending, i);
-                const aip_value *saved = aip_value_at(pair, 1);
-                int64_t place = aip_value_as_int(aip_value_at(pair, 0), -1);
-                if (place < 0 || place >= state->n_tasks)
-                        continue;
-                struct aip_graph_task *task = &state->tasks[place];
-                if (task->phase != AIP_TASK_PLANNED || task->question ||
-                    !is_name(aip_value_get_cstr(saved, "node"), aip_graph_task_node(task)))
-                        continue;
-                code = fill_task(task, saved, err);
-                task->is_saved = 1;
+                int64_t key = aip_value_as_int(aip_value_at(pair, 0), -1);
+                code = load_said(state, key, aip_value_at(pair, 1), err);
         }
         return code;
 }
@@ -251,6 +290,14 @@ static int load_held(struct aip_graph_state *state, const aip_value *held, aip_e
         return 0;
 }
 
+static int load_ups(struct aip_graph_state *state, const aip_value *ups, aip_error **err)
+{
+        if (ups && aip_value_type(ups) != AIP_VALUE_LIST)
+                return fail_image("has Commands to a parent that are no list", err);
+        state->ups = aip_value_ref(ups);
+        return 0;
+}
+
 int aip_graph_image_load(struct aip_graph_state *state, const aip_value *image, aip_error **err)
 {
         int code = aip_graph_image_load_channels(state, image, err);
@@ -260,6 +307,10 @@ int aip_graph_image_load(struct aip_graph_state *state, const aip_value *image, 
                 code = load_sends(state, aip_value_get_cstr(image, "sends"), err);
         if (code == 0)
                 code = load_tasks(state, aip_value_get_cstr(image, "tasks"), err);
+        if (code == 0)
+                code = load_insides(state, aip_value_get_cstr(image, "subgraphs"), err);
+        if (code == 0)
+                code = load_ups(state, aip_value_get_cstr(image, "ups"), err);
         if (code == 0)
                 code = load_held(state, aip_value_get_cstr(image, "held"), err);
         if (code < 0)
@@ -341,4 +392,89 @@ int aip_graph_image_apply(aip_value **image, const aip_value *changes, aip_error
         }
         return aip_value_object_set_cstr(image, "channels", channels) < 0 ? aip_error_set_nomem(err)
                                                                           : 0;
+}
+
+/* Subgraphs. */
+
+/* Those of `subgraphs` that are inside the task's, by what is left of their names. */
+static int collect_deeper(const aip_graph_task *task, const aip_value *subgraphs,
+                          aip_value **deeper)
+{
+        int code = 0;
+        for (size_t i = 0; code == 0 && i < aip_value_size(subgraphs); i++) {
+                struct aip_str name, rest;
+                const aip_value *image = aip_value_member(subgraphs, i, &name);
+                if (aip_graph_is_inside_name(task, name, &rest))
+                        code = aip_value_object_set(deeper, rest, aip_value_ref(image));
+        }
+        return code;
+}
+
+int aip_graph_image_load_inside(aip_graph_task *task, const aip_value *subgraphs, aip_error **err)
+{
+        char ns[AIP_GRAPH_NAMESPACE_BYTES];
+        aip_graph_namespace(task, ns);
+        const aip_value *image = aip_value_get_cstr(subgraphs, ns);
+        if (!image)
+                return 0;
+        if (aip_value_type(image) != AIP_VALUE_OBJECT)
+                return fail_image("has a subgraph that is no object", err);
+        struct aip_graph_inside *inside = aip_graph_inside_of(task);
+        _cleanup_(aip_value_unref_p) aip_value *deeper = aip_value_object();
+        if (!inside || !deeper || collect_deeper(task, subgraphs, &deeper) < 0)
+                return aip_error_set_nomem(err);
+        inside->image = aip_value_ref(image);
+        if (aip_value_size(deeper) > 0 &&
+            aip_value_object_set_cstr(&inside->image, "subgraphs", AIP_TAKE(deeper)) < 0)
+                return aip_error_set_nomem(err);
+        return 0;
+}
+
+/* What tasks have said goes to the end of the image's "pending". */
+static int advance_tasks(aip_value **image, const aip_value *tasks, aip_error **err)
+{
+        aip_value *pending = aip_value_ref(aip_value_get_cstr(*image, "pending"));
+        if (!pending)
+                pending = aip_value_list();
+        int code = aip_value_type(*image) == AIP_VALUE_OBJECT &&
+                                   aip_value_type(pending) == AIP_VALUE_LIST
+                           ? 0
+                           : fail_image("has a piece that belongs to nothing", err);
+        /* Taken out while it grows, so that it has one owner and grows in place. */
+        if (code == 0 && aip_value_object_set_cstr(image, "pending", aip_value_null()) < 0)
+                code = aip_error_set_nomem(err);
+        for (size_t i = 0; code == 0 && i < aip_value_size(tasks); i++) {
+                if (aip_value_list_append(&pending, aip_value_ref(aip_value_at(tasks, i))) < 0)
+                        code = aip_error_set_nomem(err);
+        }
+        if (code < 0) {
+                aip_value_unref(pending);
+                return code;
+        }
+        return aip_value_object_set_cstr(image, "pending", pending) < 0 ? aip_error_set_nomem(err)
+                                                                        : 0;
+}
+
+int aip_graph_image_advance(aip_value **image, const aip_value *piece, aip_error **err)
+{
+        const aip_value *tasks = aip_value_get_cstr(piece, "tasks");
+        const aip_value *place = aip_value_get_cstr(piece, "place");
+        if (tasks)
+                return advance_tasks(image, tasks, err);
+        if (aip_value_type(place) != AIP_VALUE_OBJECT)
+                return fail_image("has a piece that is neither a step nor tasks", err);
+        int is_whole = aip_value_as_bool(aip_value_get_cstr(piece, "is_whole"), 0);
+        aip_value *next = aip_value_ref(place);
+        aip_value *channels =
+                is_whole ? NULL : aip_value_ref(aip_value_get_cstr(*image, "channels"));
+        aip_value_unref(AIP_TAKE(*image)); /* the channels have one owner, and grow in place */
+        int code = channels ? aip_value_object_set_cstr(&next, "channels", channels) : 0;
+        code = code < 0 ? aip_error_set_nomem(err)
+                        : aip_graph_image_apply(&next, aip_value_get_cstr(piece, "changes"), err);
+        if (code < 0) {
+                aip_value_unref(next);
+                return code;
+        }
+        *image = next;
+        return 0;
 }

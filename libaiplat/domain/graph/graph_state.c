@@ -64,9 +64,12 @@ void aip_graph_release_tasks(struct aip_graph_state *state)
                 aip_value_unref(state->tasks[i].input);
                 aip_value_unref(state->tasks[i].question);
                 aip_value_unref(state->tasks[i].answers);
+                aip_value_unref(state->tasks[i].up);
+                aip_graph_inside_free(&state->tasks[i]);
                 aip_error_free(state->tasks[i].err);
         }
         state->n_tasks = 0;
+        state->n_pieces = 0;
 }
 
 void aip_graph_release_writes(struct aip_graph_state *state)
@@ -96,6 +99,7 @@ void aip_graph_state_deinit(struct aip_graph_state *state)
         for (uint32_t i = 0; i < state->graph->n_channels; i++)
                 aip_value_unref(state->slots[i].value);
         aip_value_unref(AIP_TAKE(state->held));
+        aip_value_unref(AIP_TAKE(state->ups));
         aip_free(state->halts);
         aip_free(state->overlay);
         aip_free(state->jumps);

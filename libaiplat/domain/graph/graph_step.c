@@ -232,6 +232,8 @@ static int add_sent(struct aip_graph_state *state, aip_error **err)
 
 int aip_graph_plan(struct aip_graph_state *state, aip_error **err)
 {
+        if (state->ups)
+                return 0; /* what comes next is for the parent to say */
         int code = add_named(state, 0, err);
         if (code == 0)
                 code = add_sent(state, err);
@@ -287,7 +289,9 @@ int aip_graph_merge(struct aip_graph_state *state, aip_error **err)
                 return code;
         aip_graph_follow_joins(state);
         pass(state);
-        if (state->halts)
+        if (state->ns)
+                code = aip_graph_gather_ups(state, err);
+        if (code == 0 && state->halts && !state->ups)
                 code = aip_graph_halt(state, err);
         aip_graph_release_tasks(state);
         aip_graph_release_writes(state);

@@ -45,14 +45,25 @@ struct aip_graph_send {
         uint32_t node;
 };
 
+/* Of a subgraph's node: where the run inside has come to, and what is on its way in and out. */
+struct aip_graph_inside {
+        aip_value *image;   /* it goes on from there; NULL: it begins */
+        aip_value *answers; /* to its questions, an object by their ids inside; or NULL */
+        aip_value *piece;   /* what it has come to since, to be saved (graph_image.h); or NULL */
+        int is_sent;        /* the piece is on its way */
+};
+
 enum aip_graph_task_phase { AIP_TASK_PLANNED = 0, AIP_TASK_RUNNING, AIP_TASK_FINISHED };
 
 struct aip_graph_task {
         struct aip_graph_state *state;
-        void *memory;        /* the node's task_bytes, or NULL */
-        aip_value *input;    /* what was sent to it, or NULL */
-        aip_value *question; /* it was interrupted and asks this; NULL: it was not */
-        aip_value *answers;  /* a list, to its first questions; or NULL */
+        void *memory;     /* the node's task_bytes, or NULL */
+        aip_value *input; /* what was sent to it, or NULL */
+        aip_value *
+                question; /* it was interrupted and asks this (a subgraph: a list of what it asks); NULL: it was not */
+        aip_value *answers;              /* a list, to its first questions; or NULL */
+        aip_value *up;                   /* Commands to the parent (graph_inside.c), or NULL */
+        struct aip_graph_inside *inside; /* of a subgraph's node, or NULL */
         aip_error *err;
         uint32_t node;
         uint32_t first_write, last_write; /* index + 1; 0: none */
@@ -73,6 +84,10 @@ struct aip_graph_host {
         void (*progressed)(struct aip_graph_host *host, aip_graph_task *task);
         void (*emitted)(struct aip_graph_host *host, const aip_graph_task *task,
                         const aip_value *value); /* NULL: nobody listens */
+        /* Of tasks that are subgraphs: run what is inside; ask it to stop; there is a piece to save. */
+        void (*begin_inside)(struct aip_graph_host *host, aip_graph_task *task);
+        void (*cancel_inside)(struct aip_graph_host *host, aip_graph_task *task);
+        void (*inside_came)(struct aip_graph_host *host, aip_graph_task *task);
 };
 
 struct aip_graph_state {
@@ -89,13 +104,19 @@ struct aip_graph_state {
         struct aip_graph_write *writes;
         struct aip_graph_jump *jumps; /* of this step's tasks */
         struct aip_graph_send *sends; /* to the next step */
-        uint64_t *halts; /* a bit a node before which the run halts, then one after which; or NULL */
+        uint64_t
+                *halts; /* a bit a node before which the run halts, then one after which; or NULL */
         aip_value *held; /* the run has halted, and this is its question; NULL: it has not */
+        aip_value
+                *ups; /* a list: Commands to the parent; the run has ended; NULL: there were none */
         aip_value **overlay; /* one a channel: a router's private view; NULL until needed */
         uint32_t n_tasks, tasks_capacity, inline_tasks;
         uint32_t n_writes, writes_capacity;
         uint32_t n_jumps, jumps_capacity;
         uint32_t n_sends, sends_capacity;
+        int32_t n_pieces; /* saved of runs inside this step's tasks */
+        const char *
+                ns; /* of a subgraph's run: its name and those around it, each before a '|'; or NULL */
         void *block; /* the memory given to init; arrays that outgrew it are on the heap */
 };
 
@@ -177,6 +198,12 @@ static inline const struct aip_graph_node *aip_graph_node_of(const aip_graph_tas
         return &task->state->graph->nodes[task->node];
 }
 
+static inline int aip_graph_task_is_subgraph(const aip_graph_task *task)
+{
+        const struct aip_node_options *options = &aip_graph_node_of(task)->options;
+        return options->subgraph.graph || options->find_subgraph;
+}
+
 /* Keep the first error: a task or a route named a channel (by name, or else by index) that is not. */
 void aip_graph_fail_channel(const struct aip_graph_state *state, const char *channel,
                             uint32_t index, aip_error **err);
@@ -201,6 +228,31 @@ void aip_graph_mark_saved(struct aip_graph_state *state);
  * here? Only with state->halts. */
 int aip_graph_halt(struct aip_graph_state *state, aip_error **err);
 int aip_graph_is_halted_by(const struct aip_graph_state *state, struct aip_str id);
+
+/* Subgraphs (graph_inside.c). */
+
+/* The task's, made when it has none; NULL when out of memory. */
+struct aip_graph_inside *aip_graph_inside_of(aip_graph_task *task);
+void aip_graph_inside_free(aip_graph_task *task);
+/* The name of what runs inside, "NODE:TASK_ID". */
+#define AIP_GRAPH_NAMESPACE_BYTES 580
+void aip_graph_namespace(const aip_graph_task *task, char ret_ns[AIP_GRAPH_NAMESPACE_BYTES]);
+/* A text behind the namespace, "NODE:TASK_ID|TEXT"; NULL when out of memory. */
+aip_value *aip_graph_inside_name(const aip_graph_task *task, struct aip_str text);
+/* Whether `name` is such a text; *ret_text is what is behind. */
+int aip_graph_is_inside_name(const aip_graph_task *task, struct aip_str name,
+                             struct aip_str *ret_text);
+/* The run inside was interrupted: finish the task next. The values are consumed always. */
+void aip_graph_inside_ask(aip_graph_task *task, aip_value *questions, aip_value *image);
+/* One of its questions is answered. */
+int aip_graph_inside_answer(aip_graph_task *task, struct aip_str id, const aip_value *answer,
+                            aip_error **err);
+/* Add what the run inside asks to a list of questions; *list becomes NULL when out of memory. */
+void aip_graph_inside_add_questions(const aip_graph_task *task, aip_value **list);
+/* The task's Commands to the parent, out of the step's order of tasks, become the run's. */
+int aip_graph_gather_ups(struct aip_graph_state *state, aip_error **err);
+/* What a run inside had to say to its parent becomes what the task says. */
+void aip_graph_take_ups(aip_graph_task *task, const aip_value *ups);
 
 /* Name nodes of the next step. `input` is consumed always. */
 void aip_graph_name_next(struct aip_graph_state *state, uint32_t node);

@@ -147,6 +147,20 @@ static void push_write(aip_graph_task *task, uint32_t channel, int is_overwrite,
         task->last_write = state->n_writes;
 }
 
+/* The same of a run inside another: its messages may come to be among those of the run around. */
+static aip_value *name_inside(aip_graph_task *task, const char *prefix, aip_value *value,
+                              aip_error **err)
+{
+        _cleanup_(aip_buf_deinit) struct aip_buf whole = AIP_BUF_INIT(1 << 16);
+        aip_value *named = NULL;
+        if (aip_buf_append_cstr(&whole, task->state->ns) < 0 ||
+            aip_buf_append_cstr(&whole, prefix) < 0)
+                aip_error_set_nomem(err);
+        else
+                (void)aip_messages_normalize(value, aip_buf_str(&whole).p, &named, err);
+        return named;
+}
+
 /* Messages get their ids here, where it is known who writes them: of the task, the write and n. */
 static aip_value *name_messages(aip_graph_task *task, aip_value *value)
 {
@@ -159,7 +173,11 @@ static aip_value *name_messages(aip_graph_task *task, aip_value *value)
         snprintf(prefix, sizeof(prefix), "%.200s.%u", id, nth);
         aip_value *named = NULL;
         aip_error *err = NULL;
-        if (aip_messages_normalize(value, prefix, &named, &err) < 0)
+        if (task->state->ns)
+                named = name_inside(task, prefix, value, &err);
+        else
+                (void)aip_messages_normalize(value, prefix, &named, &err);
+        if (err)
                 keep_error(task, err);
         aip_value_unref(value);
         return named;
@@ -273,6 +291,7 @@ void aip_graph_take_back(aip_graph_task *task)
 {
         task->first_write = task->last_write = task->first_jump = task->last_jump = 0;
         task->is_leaving = 0;
+        aip_value_unref(AIP_TAKE(task->up));
         aip_error_free(AIP_TAKE(task->err));
 }
 
@@ -292,7 +311,7 @@ static void conclude(aip_graph_task *task, aip_value *update, aip_error *err)
 
 int aip_graph_task_is_async(const aip_graph_task *task)
 {
-        return aip_graph_node_of(task)->options.start != NULL;
+        return aip_graph_node_of(task)->options.run == NULL;
 }
 
 void aip_graph_task_run(aip_graph_task *task)
@@ -328,7 +347,10 @@ void aip_graph_task_begin(aip_graph_task *task)
                         return;
                 }
         }
-        options->start(options->user, task);
+        if (options->start)
+                options->start(options->user, task);
+        else
+                task->state->host->begin_inside(task->state->host, task);
 }
 
 void aip_graph_task_finish(aip_graph_task *task, aip_value *update, aip_error *err)
@@ -347,7 +369,11 @@ void aip_graph_task_cancel(aip_graph_task *task)
         if (task->phase != AIP_TASK_RUNNING || task->is_cancelled)
                 return;
         task->is_cancelled = 1;
-        aip_graph_node_of(task)->options.cancel(aip_graph_node_of(task)->options.user, task);
+        const struct aip_node_options *options = &aip_graph_node_of(task)->options;
+        if (options->cancel)
+                options->cancel(options->user, task);
+        else
+                task->state->host->cancel_inside(task->state->host, task);
 }
 
 void aip_graph_task_progress(aip_graph_task *task)
@@ -369,6 +395,7 @@ void aip_graph_task_reset(aip_graph_task *task)
         aip_graph_take_back(task);
         aip_value_unref(AIP_TAKE(task->question));
         aip_free(AIP_TAKE(task->memory));
+        aip_graph_inside_free(task);
         task->n_asked = 0;
         task->phase = AIP_TASK_PLANNED;
         task->is_cancelled = task->is_saved = 0;

@@ -44,6 +44,26 @@ static void cancel(void *user, aip_graph_task *task)
         g->inner.cancel(g->inner.user, task);
 }
 
+static int find_subgraph(void *user, aip_graph_task *task, struct aip_subgraph *ret_subgraph,
+                         aip_error **err)
+{
+        const struct guarded *g = user;
+        return g->inner.find_subgraph(g->inner.user, task, ret_subgraph, err);
+}
+
+static int enter(void *user, aip_graph_task *task, aip_value **ret_input, aip_error **err)
+{
+        const struct guarded *g = user;
+        return g->inner.enter(g->inner.user, task, ret_input, err);
+}
+
+static int leave(void *user, aip_graph_task *task, const aip_value *state, aip_value **ret_update,
+                 aip_error **err)
+{
+        const struct guarded *g = user;
+        return g->inner.leave(g->inner.user, task, state, ret_update, err);
+}
+
 static int is_retryable(void *user, const aip_error *error)
 {
         const struct guarded *g = user;
@@ -127,6 +147,9 @@ int aip_doc_handle_errors(const aip_graph_document *document, const struct aip_d
         options->run = g->inner.run ? run : NULL;
         options->start = g->inner.start ? start : NULL;
         options->cancel = g->inner.cancel ? cancel : NULL;
+        options->find_subgraph = g->inner.find_subgraph ? find_subgraph : NULL;
+        options->enter = g->inner.enter ? enter : NULL;
+        options->leave = g->inner.leave ? leave : NULL;
         options->retry.is_retryable = g->inner.retry.is_retryable ? is_retryable : NULL;
         options->on_error = handle;
         options->user = g;
