@@ -558,6 +558,7 @@ static const struct argp_option list_options[] = {
         {"status", KEY_STATUS, "STATUS[,STATUS]", 0, "Only jobs in these", 0},
         {"config", KEY_CONFIG, "NAME", 0, "Only jobs with this LLM configuration", 0},
         {"template", KEY_TEMPLATE, "NAME", 0, "Only jobs with this template", 0},
+        {"thread", KEY_THREAD, "ID", 0, "Only jobs of this thread", 0},
         {"limit", KEY_LIMIT, "N", 0, "So many at most, 1–100 (20)", 0},
         {"cursor", KEY_CURSOR, "CURSOR", 0, "The next page: what the last one ended with", 0},
         {0}};
@@ -585,6 +586,9 @@ static error_t parse_list(int key, char *argument, struct argp_state *state)
                 return 0;
         case KEY_TEMPLATE:
                 add_query(l, "template_name", argument);
+                return 0;
+        case KEY_THREAD:
+                add_query(l, "thread_id", argument);
                 return 0;
         case KEY_LIMIT:
                 add_query(l, "limit", argument);

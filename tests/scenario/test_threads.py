@@ -39,6 +39,8 @@ def test_state_is_carried_from_job_to_job(site):
     back = site.api.wait(site.api.submit("anew", graph_name="diary", thread_id=thread,
                                          checkpoint=3))
     assert back["result"] == "one, anew" and back["checkpoint"] == 3, back
+    listed = site.api.get(f"/v1/jobs?thread_id={thread}").json()["jobs"]
+    assert [job["prompt"] for job in listed] == ["anew", "three", "two", "one"]
     after = site.api.wait(site.api.submit("on", graph_name="diary", thread_id=thread))
     assert after["result"] == "one, anew, on"
     unknown = site.api.wait(site.api.submit("?", graph_name="diary", thread_id=thread,
@@ -71,6 +73,7 @@ def test_what_is_no_thread_is_refused(jobs):
                    {"thread_id": thread, "multitask_strategy": "hope"}):
         answer = jobs.post("/v1/jobs", {"prompt": "hi", **fields})
         assert answer.status == 422, (fields, answer)
+    assert jobs.get("/v1/jobs?thread_id=mine").status == 422
 
 
 def test_from_the_command_line(site):
@@ -81,3 +84,5 @@ def test_from_the_command_line(site):
                         "--thread", thread, "--wait", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["result"] == expected
+    listed = json.loads(site.ctl("list", "--thread", thread, "--json").stdout)
+    assert [job["prompt"] for job in listed["jobs"]] == ["second", "first"]

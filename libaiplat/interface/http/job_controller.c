@@ -256,6 +256,15 @@ static int read_name(struct http_request *request, const char *what, struct aip_
         return ret_name->n > 0 ? aip_name_check(what, *ret_name, err) : 0;
 }
 
+static int read_thread(struct http_request *request, struct aip_id *ret_id, aip_error **err)
+{
+        struct aip_str text = http_query(request, "thread_id");
+
+        if (!text.p || (aip_id_parse(text, ret_id, NULL) == 0 && !aip_id_is_nil(ret_id)))
+                return 0;
+        return aip_error_set(err, AIP_EINVAL, "thread_id: must be a UUID, not nil");
+}
+
 static int read_list(struct list_work *w, aip_error **err)
 {
         struct aip_job_list *list = &w->list;
@@ -264,6 +273,7 @@ static int read_list(struct list_work *w, aip_error **err)
 
         if ((r = read_name(w->request, "config_name", &list->config_name, err)) < 0 ||
             (r = read_name(w->request, "template_name", &list->template_name, err)) < 0 ||
+            (r = read_thread(w->request, &list->thread_id, err)) < 0 ||
             (r = paging_limit(w->request, LIST_DEFAULT, LIST_MAX, &list->limit, err)) < 0 ||
             (r = read_statuses(http_query(w->request, "status"), &list->status_mask, err)) < 0 ||
             (r = read_time(w->request, "created_after", &list->created_from_us, err)) < 0 ||
