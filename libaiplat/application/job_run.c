@@ -386,6 +386,7 @@ static int prepare_agent(struct aip_job_run *run, aip_error **err)
                 return AIP_EINVAL;
         agent->catalog = run->catalog;
         agent->llms = run->ports->llms;
+        agent->factory = &run->ports->factory;
         agent->config = config;
         agent->prompt_template = template;
         agent->variables = run->variables;

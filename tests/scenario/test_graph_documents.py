@@ -47,17 +47,19 @@ EVERYTHING = {
         "where": {"type": "router", "choices": {"rest": "when tired"}, "config": "fast",
                   "template": "t", "messages": "messages", "system": "\"s\"", "prompt": ".prompt",
                   **TIMED},
+        "other": {"type": "subgraph", "graph": "assistant", "input": ".prompt", **TIMED,
+                  "write": {"answer": "$result.answer"}, "on_error": "no"},
         "rest": {"type": "wait", "seconds": 1.5, **TIMED},
         "no": {"type": "fail", "message": "\"no\"", "code": "it_failed", **COMMON}},
     "edges": [{"from": "__start__", "to": ["set", "think"]},
               {"from": "set", "send": {"items": ".list", "to": "each"}, "else": "rest"},
-              {"from": "each", "to": "rest"},
+              {"from": "each", "to": "other"},
               {"from": "think", "else": ["ask"], "description": "d",
                "when": [{"if": ".answer", "to": "act", "description": "d"}]},
               {"from": ["act", "ask"], "to": "rest"}, {"from": "ask", "to": "__end__"},
               {"from": "act", "to": ["fetch", "where"]}, {"from": "fetch", "to": "__end__"},
               {"from": "rest", "to": "__end__"},
-              {"from": "no", "to": "__end__"}]}
+              {"from": "no", "to": "__end__"}, {"from": "other", "to": "rest"}]}
 EXAMPLES = [json.loads(text) for text in
             re.findall(r"^```json\n(.*?)^```", (programs.REPOSITORY / "docs/graphs.md").read_text(), flags=re.M | re.S)]
 NO = object()  # the member is taken away
@@ -76,7 +78,8 @@ BAD = [
     ("/nodes/ask/schema/type", "text"), ("/nodes/rest/seconds", NO), ("/nodes/rest/seconds", -1),
     ("/nodes/fetch/url", NO), ("/nodes/fetch/method", "HEAD"), ("/nodes/fetch/body", "1"),
     ("/nodes/where/choices", NO), ("/nodes/where/choices", {}), ("/nodes/where/choices/rest", 1),
-    ("/nodes/where/write", {}), ("/nodes/no/message", NO), ("/nodes/no/code", "It failed"), ("/edges/0/from", NO),
+    ("/nodes/where/write", {}), ("/nodes/other/graph", NO), ("/nodes/other/graph", 1),
+    ("/nodes/no/message", NO), ("/nodes/no/code", "It failed"), ("/edges/0/from", NO),
     ("/edges/0/to", []), ("/edges/0/when", []), ("/edges/0/else", "rest"), ("/edges/1/send/to", NO),
     ("/edges/1/send/to", "__end__"), ("/edges/1/send/each", "x"), ("/edges/3/when", []),
     ("/edges/3/when/0/if", NO), ("/edges/3/from", ["think", "act"]), ("/tools/weather", 1),

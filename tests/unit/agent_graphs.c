@@ -429,6 +429,37 @@ Test(agent_graphs, a_graph_halts_where_its_document_says)
         expect_text(rest(&id, AIP_JOB_COMPLETED)->result, "[1,2,3]");
 }
 
+static void put_named(const char *name, const char *text)
+{
+        aip_error *err = NULL;
+
+        cr_assert_eq(put_graph_of(name, text, &err), 0, "%s", aip_error_message(err));
+}
+
+Test(agent_graphs, a_graph_runs_another_which_asks)
+{
+        put_graph("{'state': {'n': {}, 'x': {}}, 'nodes': {'a': {'type': 'subgraph', 'graph': 'asks',"
+                  "'input': '{n: .n + 1}', 'write': {'x': '[$result.n, $result.said]'}}}," ONE_NODE
+                  ", 'result': '.x'}");
+        struct aip_id id = run_graph("p", "{'n': 4}", AIP_JOB_FAILED);
+        expect_text(stored(&one, &id)->error_code, "caller_graph_not_found");
+        put_named("asks", "{'state': {'n': {}, 'said': {}}, 'nodes': {'a': {'type': 'human',"
+                          "'question': '.n', 'write': {'said': '$answer'}}}," ONE_NODE "}");
+        id = run_graph("p", "{'n': 4}", AIP_JOB_INTERRUPTED);
+        expect_in(stored(&one, &id)->questions_json,
+                  "{\"id\":\"a:1:a|1:a:0\",\"node\":\"a\",\"value\":5}");
+        cr_expect_eq(resume(&id, "\"yes\"", NULL), 0);
+        expect_text(rest(&id, AIP_JOB_COMPLETED)->result, "[5,\"yes\"]");
+}
+
+Test(agent_graphs, a_graph_that_runs_itself_comes_to_an_end)
+{
+        put_graph("{'state': {'prompt': {}}, 'nodes': {'a': {'type': 'subgraph', 'graph': 'mine',"
+                  "'input': '.prompt'}}," ONE_NODE "}");
+        struct aip_id id = run_graph("p", NULL, AIP_JOB_FAILED);
+        expect_in(stored(&one, &id)->error_message, "nested deeper than 8 levels");
+}
+
 /* ── the catalog ─────────────────────────────────────────────────────────────────────────────── */
 
 Test(agent_graphs, a_job_runs_wholly_on_the_graph_it_began_with)
@@ -487,6 +518,8 @@ Test(agent_graphs, what_cannot_run_is_not_stored)
                 {"{'type': 'llm', 'messages': 'x'}", "/nodes/a/messages: the channel must be"},
                 {"{'type': 'llm', 'write': {'x': '1'}, 'output_schema': {'type': 'wizard'}}",
                  "/nodes/a/output_schema: "},
+                {"{'type': 'subgraph'}", "/nodes/a/graph: is missing"},
+                {"{'type': 'subgraph', 'graph': 7}", "/nodes/a/graph: must be a string"},
                 {"{'type': 'fail'}", "/nodes/a/message: is missing"},
                 {"{'type': 'fail', 'message': '1', 'code': 'No!'}", "/nodes/a/code: "},
                 {"{'type': 'wait'}", "/nodes/a/seconds: must be a number"},

@@ -21,6 +21,7 @@ struct aip_agent_usage {
 struct aip_agent_context {
         const aip_catalog *catalog; /* the snapshot that the run is wholly on */
         const aip_llm_registry *llms;
+        struct aip_graph_factory *factory; /* for graphs within graphs */
         /* What the job names, for nodes that name nothing themselves. */
         struct aip_llm llm;
         const aip_llm_config *config;

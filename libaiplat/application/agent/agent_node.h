@@ -14,7 +14,8 @@
 #include "mem.h"
 
 extern const struct aip_graph_node_type aip_fail_node, aip_human_node, aip_http_node, aip_llm_node,
-        aip_router_node, aip_tool_node, aip_tools_node, aip_transform_node, aip_wait_node;
+        aip_router_node, aip_subgraph_node, aip_tool_node, aip_tools_node, aip_transform_node,
+        aip_wait_node;
 
 /* `self` of every type: what nodes are made with. */
 struct aip_node_maker {

@@ -21,8 +21,9 @@ static int compile(aip_tool_registry *tools, const aip_graph_document *document,
                    aip_graph **ret_graph, aip_error **err)
 {
         const struct aip_graph_node_type types[] = {
-                aip_fail_node, aip_http_node,  aip_human_node,     aip_llm_node, aip_router_node,
-                aip_tool_node, aip_tools_node, aip_transform_node, aip_wait_node};
+                aip_fail_node,      aip_http_node,     aip_human_node, aip_llm_node,
+                aip_router_node,    aip_subgraph_node, aip_tool_node,  aip_tools_node,
+                aip_transform_node, aip_wait_node};
         struct aip_node_maker maker = {tools};
 
         return aip_graph_document_compile(document, types, AIP_ARRAY_SIZE(types), &maker, ret_graph,
