@@ -382,6 +382,7 @@ int aip_runtime_start_gateway(aip_runtime *r, aip_error **err)
         o.store = r->store.jobs;
         o.queue = r->queue.queue;
         o.cache = r->cache.cache;
+        o.checkpoints = r->store.checkpoints;
         o.feeds = r->feeds;
         o.metrics = r->metrics;
         o.host = r->settings->listen_host;

@@ -39,6 +39,17 @@ def test_state_is_carried_from_job_to_job(site):
     back = site.api.wait(site.api.submit("anew", graph_name="diary", thread_id=thread,
                                          checkpoint=3))
     assert back["result"] == "one, anew" and back["checkpoint"] == 3, back
+    history, path = [], f"/v1/threads/{thread}/history"
+    while (page := site.api.get(f"{path}?limit=5{cursor if history else ''}").json()):
+        history += page["checkpoints"]
+        if not page["next_cursor"]:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    numbers = [entry["checkpoint"] for entry in history]
+    assert numbers == list(range(len(history), 0, -1)) and len(history) == 12, history
+    assert history[2]["source"] == "fork" and history[2]["parent"] == 3, history[2]
+    assert history[-1]["source"] == "input" and history[-1]["parent"] is None
+    assert history[0]["job_id"] == back["job_id"]
     listed = site.api.get(f"/v1/jobs?thread_id={thread}").json()["jobs"]
     assert [job["prompt"] for job in listed] == ["anew", "three", "two", "one"]
     after = site.api.wait(site.api.submit("on", graph_name="diary", thread_id=thread))
@@ -74,6 +85,10 @@ def test_what_is_no_thread_is_refused(jobs):
         answer = jobs.post("/v1/jobs", {"prompt": "hi", **fields})
         assert answer.status == 422, (fields, answer)
     assert jobs.get("/v1/jobs?thread_id=mine").status == 422
+    assert jobs.get("/v1/threads/mine/history").status == 404
+    assert jobs.get(f"/v1/threads/{thread}/history?cursor=ff").status == 422
+    assert jobs.get(f"/v1/threads/{thread}/history").json() == {"checkpoints": [],
+                                                                  "next_cursor": None}
 
 
 def test_from_the_command_line(site):

@@ -10,6 +10,7 @@ void http_list_jobs(struct http_request *request);
 void http_get_job(struct http_request *request);
 void http_cancel_job(struct http_request *request);
 void http_resume_job(struct http_request *request);
+void http_thread_history(struct http_request *request);
 
 /* event_controller.c */
 void http_job_events(struct http_request *request);

@@ -15,6 +15,7 @@ static const struct http_route routes[] = {
         {"GET", "/v1/jobs/{}/events", http_job_events, 0},
         {"POST", "/v1/jobs/{}/cancel", http_cancel_job, 1},
         {"POST", "/v1/jobs/{}/resume", http_resume_job, 1},
+        {"GET", "/v1/threads/{}/history", http_thread_history, 0},
         {"GET", "/v1/llm-configs", http_list_configs, 0},
         {"POST", "/v1/llm-configs", http_create_config, 1},
         {"GET", "/v1/llm-configs/{}", http_get_config, 0},
