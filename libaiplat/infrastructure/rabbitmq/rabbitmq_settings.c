@@ -12,7 +12,7 @@
 
 /* A frozen worker's unclaimed messages come back to the others when the broker has not heard it for two of
  * these: about when its lease has expired, too. */
-#define DEFAULT_HEARTBEAT_S    5
+#define DEFAULT_HEARTBEAT_S    4
 #define DEFAULT_TASK_QUEUE     "ai_tasks"
 #define DEFAULT_EVENT_EXCHANGE "ai_events"
 #define SYSTEM_CA_FILE         "/etc/ssl/certs/ca-certificates.crt" /* Debian's */
