@@ -181,7 +181,8 @@ static void prepare(struct bench *b)
                 create_job(b, id);
                 struct aip_fence fence = claim_job(b, id);
                 b->runs[i].bench = b;
-                aip_job_saver_init(&b->runs[i].saver, b->loop, b->store.checkpoints, &fence);
+                aip_job_saver_init(&b->runs[i].saver, b->loop, b->store.checkpoints, &fence,
+                                   &fence.job_id);
         }
 }
 
