@@ -119,6 +119,7 @@ void aip_metrics_family(struct aip_metrics_writer *w, const char *name, enum aip
                                       names[type]);
 }
 
+AIP_PRINTF(2, 0)
 static void put_name(struct aip_metrics_writer *w, const char *format, va_list arguments)
 {
         char name[SAMPLE_NAME_BYTES];

@@ -33,7 +33,7 @@ AIP_MUST_CHECK int aip_place_print(const struct aip_place *place, struct aip_buf
 int aip_place_fail(const struct aip_place *place, int code, aip_error **err, const char *format,
                    ...) AIP_PRINTF(4, 5);
 int aip_place_vfail(const struct aip_place *place, int code, aip_error **err, const char *format,
-                    va_list arguments);
+                    va_list arguments) AIP_PRINTF(4, 0);
 /* The same for what somebody else has refused; its kind and retryability stay. `cause` is consumed always. */
 int aip_place_wrap(const struct aip_place *place, aip_error *cause, aip_error **err);
 
