@@ -212,6 +212,17 @@ static void set_json(struct argp_state *state, aip_value **body, const char *nam
         set_member(state, body, name, value);
 }
 
+static void set_text(struct argp_state *state, aip_value **body, const char *name, const char *text)
+{
+        set_member(state, body, name, aip_value_string(aip_str_of(text)));
+}
+
+static void set_number(struct argp_state *state, aip_value **body, const char *name,
+                       const char *option, const char *text)
+{
+        set_member(state, body, name, aip_value_double(text_number(state, option, text)));
+}
+
 static error_t parse_submit(int key, char *argument, struct argp_state *state)
 {
         struct submit *s = state->input;
@@ -221,17 +232,16 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
                 state->child_inputs[0] = &s->common;
                 return 0;
         case KEY_CONFIG:
-                set_member(state, &s->body, "config_name", aip_value_string(aip_str_of(argument)));
+                set_text(state, &s->body, "config_name", argument);
                 return 0;
         case KEY_TEMPLATE:
-                set_member(state, &s->body, "template_name",
-                           aip_value_string(aip_str_of(argument)));
+                set_text(state, &s->body, "template_name", argument);
                 return 0;
         case KEY_VARIABLE:
                 set_variable(state, &s->variables, argument);
                 return 0;
         case KEY_GRAPH:
-                set_member(state, &s->body, "graph_name", aip_value_string(aip_str_of(argument)));
+                set_text(state, &s->body, "graph_name", argument);
                 return 0;
         case KEY_INPUT:
                 set_json(state, &s->body, "input", argument);
@@ -240,15 +250,13 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
                 set_json(state, &s->body, "metadata", argument);
                 return 0;
         case KEY_MAX_ATTEMPTS:
-                set_member(state, &s->body, "max_attempts",
-                           aip_value_double(text_number(state, "--max-attempts", argument)));
+                set_number(state, &s->body, "max_attempts", "--max-attempts", argument);
                 return 0;
         case KEY_DELAY:
-                set_member(state, &s->body, "delay",
-                           aip_value_double(text_number(state, "--delay", argument)));
+                set_number(state, &s->body, "delay", "--delay", argument);
                 return 0;
         case KEY_RUN_AT:
-                set_member(state, &s->body, "run_at", aip_value_string(aip_str_of(argument)));
+                set_text(state, &s->body, "run_at", argument);
                 return 0;
         case KEY_IDEMPOTENCY_KEY:
                 s->idempotency_key = argument;
@@ -261,15 +269,13 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
                 set_member(state, &s->body, "stream", aip_value_bool(1));
                 return 0;
         case KEY_THREAD:
-                set_member(state, &s->body, "thread_id", aip_value_string(aip_str_of(argument)));
+                set_text(state, &s->body, "thread_id", argument);
                 return 0;
         case KEY_REJECT:
-                set_member(state, &s->body, "multitask_strategy",
-                           aip_value_string(aip_str_of("reject")));
+                set_text(state, &s->body, "multitask_strategy", "reject");
                 return 0;
         case KEY_CHECKPOINT:
-                set_member(state, &s->body, "checkpoint",
-                           aip_value_double(text_number(state, "--checkpoint", argument)));
+                set_number(state, &s->body, "checkpoint", "--checkpoint", argument);
                 return 0;
         case KEY_TIMEOUT:
                 s->timeout_s = text_number(state, "--timeout", argument);
