@@ -29,9 +29,11 @@ AIP_BEGIN_DECLS
 typedef struct aip_processing_service aip_processing_service;
 
 /*
- * A graph that jobs may name, beside "assistant". It has a channel "prompt", its input. The job's result
- * is its channel "answer" when that is a string, else its whole state as JSON; "provider", "model_name",
- * "input_tokens" and "output_tokens" are told with it.
+ * A graph of code that jobs may name, beside "assistant" and those of the catalog. aip_job_service_submit()
+ * takes only names of the catalog: a program that runs one creates its jobs in the store itself
+ * (ports/job_repository.h), or puts a graph of that name into the catalog, whose place this one takes. It has
+ * a channel "prompt", its input. The job's result is its channel "answer" when that is a string, else its
+ * whole state as JSON; "provider", "model_name", "input_tokens" and "output_tokens" are told with it.
  */
 struct aip_processing_graph {
         const char *name;
