@@ -1,4 +1,5 @@
-/* What model calls say of themselves, and what a run has used of them; see agent_context.h. */
+/* What model calls say of themselves, what a run has used of them, and which answers can be used; see
+ * agent_context.h. */
 #include "agent/agent_context.h"
 #include "macros.h"
 
@@ -63,4 +64,46 @@ void aip_agent_usage_deinit(struct aip_agent_usage *usage)
 {
         aip_value_unref(AIP_TAKE(usage->provider));
         aip_value_unref(AIP_TAKE(usage->model_name));
+}
+
+static int fail_upstream(const char *kind, int is_retryable, const char *message, aip_error **err)
+{
+        aip_error_set(err, AIP_EUPSTREAM, "%s", message);
+        if (err) {
+                aip_error_set_kind(*err, kind);
+                aip_error_set_retryable(*err, is_retryable, 0);
+        }
+        return AIP_EUPSTREAM;
+}
+
+int aip_answer_check(const struct aip_llm_answer *answer, aip_error **err)
+{
+        if (answer->finish_reason == AIP_LLM_FINISH_CONTENT_FILTER)
+                return fail_upstream(AIP_LLM_POLICY_REFUSED, 0,
+                                     "the provider's content filter stopped the answer", err);
+        if (answer->content_bytes == 0 && aip_value_size(answer->tool_calls) == 0)
+                return fail_upstream(AIP_LLM_PROVIDER_BAD_ANSWER, 1,
+                                     "the provider answered without any text", err);
+        return 0;
+}
+
+aip_value *aip_message(const char *role, struct aip_str content, const aip_value *tool_calls)
+{
+        aip_value *message = aip_value_object();
+
+        if (message &&
+            aip_value_object_set_cstr(&message, "role", aip_value_string(aip_str_of(role))) == 0 &&
+            aip_value_object_set_cstr(&message, "content", aip_value_string(content)) == 0 &&
+            (aip_value_size(tool_calls) == 0 ||
+             aip_value_object_set_cstr(&message, "tool_calls", aip_value_ref(tool_calls)) == 0))
+                return message;
+        aip_value_unref(message);
+        return NULL;
+}
+
+int64_t aip_sooner(int64_t a, int64_t b)
+{
+        if (a == 0 || b == 0)
+                return a ? a : b;
+        return AIP_MIN(a, b);
 }

@@ -1,6 +1,7 @@
 /*
  * What differs from run to run of an agent's graph: the context that its nodes are given
- * (aip_graph_run.context), and what they have used so far. Filled in by job_run.c.
+ * (aip_graph_run.context), and what they have used so far. Filled in by job_run.c. Below it, what all
+ * nodes that ask a model do alike with its answer.
  */
 #ifndef AIPLAT_APPLICATION_AGENT_CONTEXT_H
 #define AIPLAT_APPLICATION_AGENT_CONTEXT_H
@@ -44,5 +45,12 @@ const char *aip_finish_reason_name(enum aip_llm_finish_reason reason);
 /* Who answered: as the answer says, else as the configuration does. Borrowed from either. */
 struct aip_str aip_answer_provider(const struct aip_llm_call *call);
 struct aip_str aip_answer_model(const struct aip_llm_call *call);
+
+/* An answer that cannot be used is an error: the content filter stopped it, or there is nothing in it. */
+int aip_answer_check(const struct aip_llm_answer *answer, aip_error **err);
+/* A message of a conversation; NULL when out of memory. `tool_calls` may be NULL. */
+aip_value *aip_message(const char *role, struct aip_str content, const aip_value *tool_calls);
+/* The sooner of two deadlines, of which 0 is none. */
+int64_t aip_sooner(int64_t a, int64_t b);
 
 #endif

@@ -81,6 +81,22 @@ int aip_node_tools(const struct aip_node_maker *maker, const struct aip_graph_no
                      : 0;
 }
 
+int aip_node_schema(const struct aip_graph_node_spec *spec, const char *member,
+                    const aip_value **ret_value, aip_json_schema **ret_schema, aip_error **err)
+{
+        const aip_value *value = aip_value_get_cstr(spec->fields, member);
+        aip_error *cause = NULL;
+        int r = value ? aip_json_schema_new("", value, ret_schema, &cause) : 0;
+
+        if (r < 0) {
+                r = aip_graph_spec_error(spec, member, err, "%s", aip_error_message(cause));
+                aip_error_free(cause);
+        } else if (value) {
+                *ret_value = value;
+        }
+        return r;
+}
+
 int aip_node_messages(const struct aip_graph_node_spec *spec, uint32_t *ret_channel,
                       aip_error **err)
 {

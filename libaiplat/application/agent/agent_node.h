@@ -7,6 +7,7 @@
 #define AIPLAT_APPLICATION_AGENT_NODE_H
 
 #include <aiplat/graph_document.h>
+#include <aiplat/json_schema.h>
 #include <aiplat/tool_registry.h>
 
 #include "agent/agent_context.h"
@@ -41,6 +42,11 @@ int aip_node_text(const struct aip_graph_node_spec *spec, const char *member,
 int aip_node_tools(const struct aip_node_maker *maker, const struct aip_graph_node_spec *spec,
                    const char *member, const aip_value *fallback, aip_tool_set **ret_set,
                    aip_error **err);
+
+/* A member that must be a JSON Schema; both stay as they are when it is not there. *ret_value is the
+ * document's, *ret_schema owned by caller. */
+int aip_node_schema(const struct aip_graph_node_spec *spec, const char *member,
+                    const aip_value **ret_value, aip_json_schema **ret_schema, aip_error **err);
 
 /* The channel of a conversation that a member names; NO_CHANNEL when it is not there. */
 int aip_node_messages(const struct aip_graph_node_spec *spec, uint32_t *ret_channel,

@@ -38,38 +38,6 @@ static void end_call(struct agent_call *agent, aip_error *err)
         aip_graph_task_finish(agent->task, NULL, err);
 }
 
-static int fail_upstream(const char *kind, int is_retryable, const char *message, aip_error **err)
-{
-        int code = aip_error_set(err, AIP_EUPSTREAM, "%s", message);
-        aip_error_set_kind(*err, kind);
-        aip_error_set_retryable(*err, is_retryable, 0);
-        return code;
-}
-
-/* An answer that cannot be the job's result is an error. */
-static int check_answer(const struct aip_llm_answer *answer, aip_error **err)
-{
-        if (answer->finish_reason == AIP_LLM_FINISH_CONTENT_FILTER)
-                return fail_upstream(AIP_LLM_POLICY_REFUSED, 0,
-                                     "the provider's content filter stopped the answer", err);
-        if (answer->content_bytes == 0)
-                return fail_upstream(AIP_LLM_PROVIDER_BAD_ANSWER, 1,
-                                     "the provider answered without any text", err);
-        return 0;
-}
-
-/* NULL when out of memory. */
-static aip_value *message_value(const char *role, struct aip_str content)
-{
-        aip_value *message = aip_value_object();
-        if (message &&
-            aip_value_object_set_cstr(&message, "role", aip_value_string(aip_str_of(role))) == 0 &&
-            aip_value_object_set_cstr(&message, "content", aip_value_string(content)) == 0)
-                return message;
-        aip_value_unref(message);
-        return NULL;
-}
-
 static void write_text(aip_graph_task *task, enum channel channel, struct aip_str text)
 {
         aip_graph_task_write_at(task, channel, aip_value_string(text));
@@ -88,8 +56,9 @@ static void write_answer(struct agent_call *agent)
         struct aip_str content = aip_str_make(answer->content, answer->content_bytes);
         aip_graph_task *task = agent->task;
 
-        aip_graph_task_write_at(task, MESSAGES, message_value("user", aip_buf_str(&agent->user)));
-        aip_graph_task_write_at(task, MESSAGES, message_value("assistant", content));
+        aip_graph_task_write_at(task, MESSAGES,
+                                aip_message("user", aip_buf_str(&agent->user), NULL));
+        aip_graph_task_write_at(task, MESSAGES, aip_message("assistant", content, NULL));
         write_text(task, ANSWER, content);
         write_tokens(task, INPUT_TOKENS, answer->input_tokens);
         write_tokens(task, OUTPUT_TOKENS, answer->output_tokens);
@@ -102,7 +71,7 @@ static void answered(struct aip_op *op)
 {
         struct agent_call *agent = AIP_CONTAINER_OF(op, struct agent_call, call.op);
         aip_error *err = AIP_TAKE(agent->call.op.err);
-        if (!err && check_answer(&agent->call.ret_answer, &err) == 0)
+        if (!err && aip_answer_check(&agent->call.ret_answer, &err) == 0)
                 write_answer(agent);
         end_call(agent, err);
 }
@@ -128,14 +97,6 @@ static int render(struct agent_call *agent, const struct aip_agent_context *cont
         return 0;
 }
 
-/* The sooner of two deadlines, of which 0 is none. */
-static int64_t sooner(int64_t a, int64_t b)
-{
-        if (a == 0 || b == 0)
-                return a ? a : b;
-        return AIP_MIN(a, b);
-}
-
 static void answer_grows(struct aip_llm_call *call, const struct aip_llm_delta *delta)
 {
         struct agent_call *agent = AIP_CONTAINER_OF(call, struct agent_call, call);
@@ -158,7 +119,7 @@ static void agent_start(void *user, aip_graph_task *task)
         }
         struct aip_llm_call *call = &agent->call;
         call->op.done = answered;
-        call->op.deadline_ms = sooner(context->deadline_ms, aip_graph_task_deadline_ms(task));
+        call->op.deadline_ms = aip_sooner(context->deadline_ms, aip_graph_task_deadline_ms(task));
         call->config = context->config;
         call->messages = agent->messages;
         call->n_messages = AIP_ARRAY_SIZE(agent->messages);

@@ -66,29 +66,12 @@ static void human_free(void *user)
 }
 AIP_DEFINE_CLEANUP(void *, human_free);
 
-static int read_schema(struct human *node, const struct aip_graph_node_spec *spec, aip_error **err)
-{
-        aip_json_schema *schema = NULL;
-        aip_error *cause = NULL;
-        int r;
-
-        node->schema = aip_value_get_cstr(spec->fields, "schema");
-        if (!node->schema)
-                return 0;
-        r = aip_json_schema_new("", node->schema, &schema, &cause);
-        aip_json_schema_unref(schema);
-        if (r == 0)
-                return 0;
-        r = aip_graph_spec_error(spec, "schema", err, "%s", aip_error_message(cause));
-        aip_error_free(cause);
-        return r;
-}
-
 static int human_make(void *self, const struct aip_graph_node_spec *spec,
                       struct aip_node_options *options, aip_error **err)
 {
         static const char *const variables[] = {"answer"};
         struct human *node = aip_calloc(1, sizeof(*node));
+        aip_json_schema *schema = NULL;
         _cleanup_(human_free_p) void *kept = node;
         int r;
 
@@ -100,7 +83,8 @@ static int human_make(void *self, const struct aip_graph_node_spec *spec,
         if (r == 0 && !node->question)
                 r = aip_graph_spec_error(spec, "question", err, "is missing: what is asked");
         if (r == 0)
-                r = read_schema(node, spec, err);
+                r = aip_node_schema(spec, "schema", &node->schema, &schema, err);
+        aip_json_schema_unref(schema); /* the answer is checked by it before it comes here */
         if (r == 0)
                 r = aip_graph_spec_writes(spec, "write", variables, AIP_ARRAY_SIZE(variables),
                                           &node->writes, err);

@@ -9,28 +9,17 @@
  */
 #include "agent/llm_node.h"
 
-static int fail_upstream(const char *kind, int is_retryable, aip_error *cause, const char *message,
-                         aip_error **err)
+/* It may be asked again. `cause` is consumed always. */
+static int fail_schema(aip_error *cause, aip_error **err)
 {
-        aip_error_set(err, AIP_EUPSTREAM, "%s%s%s", message, cause ? ": " : "",
-                      cause ? aip_error_message(cause) : "");
+        aip_error_set(err, AIP_EUPSTREAM, "the answer is not as output_schema says: %s",
+                      aip_error_message(cause));
         if (err) {
-                aip_error_set_kind(*err, kind);
-                aip_error_set_retryable(*err, is_retryable, 0);
+                aip_error_set_kind(*err, AIP_LLM_PROVIDER_BAD_ANSWER);
+                aip_error_set_retryable(*err, 1, 0);
         }
         aip_error_free(cause);
         return AIP_EUPSTREAM;
-}
-
-static int check(const struct aip_llm_answer *answer, aip_error **err)
-{
-        if (answer->finish_reason == AIP_LLM_FINISH_CONTENT_FILTER)
-                return fail_upstream(AIP_LLM_POLICY_REFUSED, 0, NULL,
-                                     "the provider's content filter stopped the answer", err);
-        if (answer->content_bytes == 0 && aip_value_size(answer->tool_calls) == 0)
-                return fail_upstream(AIP_LLM_PROVIDER_BAD_ANSWER, 1, NULL,
-                                     "the provider answered without any text", err);
-        return 0;
 }
 
 /* The answer as a value of the schema; *ret_value stays NULL where there is none to read. */
@@ -49,8 +38,7 @@ static int read_value(const struct aip_llm_node *node, const struct aip_llm_answ
         if (r == AIP_ENOMEM)
                 return aip_error_propagate(err, cause);
         if (r < 0)
-                return fail_upstream(AIP_LLM_PROVIDER_BAD_ANSWER, 1, cause,
-                                     "the answer is not as output_schema says", err);
+                return fail_schema(cause, err);
         *ret_value = AIP_TAKE(value);
         return 0;
 }
@@ -65,21 +53,6 @@ static void go_where_chosen(struct aip_llm_node_call *c, const aip_value *value)
                         aip_graph_task_goto(c->task, c->node->targets[i]);
 }
 
-/* NULL when out of memory. */
-static aip_value *message_of(const char *role, struct aip_str content, const aip_value *tool_calls)
-{
-        aip_value *message = aip_value_object();
-
-        if (message &&
-            aip_value_object_set_cstr(&message, "role", aip_value_string(aip_str_of(role))) == 0 &&
-            aip_value_object_set_cstr(&message, "content", aip_value_string(content)) == 0 &&
-            (aip_value_size(tool_calls) == 0 ||
-             aip_value_object_set_cstr(&message, "tool_calls", aip_value_ref(tool_calls)) == 0))
-                return message;
-        aip_value_unref(message);
-        return NULL;
-}
-
 /* The user's message, if this node has added one, and the answer. Failures are kept by the task. */
 static void go_on_with_conversation(struct aip_llm_node_call *c, struct aip_str content)
 {
@@ -89,9 +62,9 @@ static void go_on_with_conversation(struct aip_llm_node_call *c, struct aip_str 
                 return;
         if (c->prompt_text)
                 aip_graph_task_write_at(c->task, c->node->messages,
-                                        message_of("user", last->content, NULL));
+                                        aip_message("user", last->content, NULL));
         aip_graph_task_write_at(c->task, c->node->messages,
-                                message_of("assistant", content, c->call.ret_answer.tool_calls));
+                                aip_message("assistant", content, c->call.ret_answer.tool_calls));
 }
 
 static void count_tokens(struct aip_llm_node_call *c, uint32_t channel, int64_t tokens)
@@ -119,7 +92,7 @@ int aip_llm_node_take(struct aip_llm_node_call *c, aip_value **ret_update, aip_e
         const struct aip_llm_answer *answer = &c->call.ret_answer;
         struct aip_str content = aip_str_make(answer->content, answer->content_bytes);
         _cleanup_(aip_value_unref_p) aip_value *value = NULL;
-        int r = check(answer, err);
+        int r = aip_answer_check(answer, err);
 
         if (r == 0)
                 r = read_value(c->node, answer, &value, err);

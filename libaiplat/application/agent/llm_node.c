@@ -79,14 +79,6 @@ static int pick_config(struct aip_llm_node_call *c, const struct aip_agent_conte
         return aip_llm_registry_find(context->llms, config, &c->llm, err);
 }
 
-/* The sooner of two deadlines, of which 0 is none. */
-static int64_t sooner(int64_t a, int64_t b)
-{
-        if (a == 0 || b == 0)
-                return a ? a : b;
-        return AIP_MIN(a, b);
-}
-
 /* As they are now: tools may come and go. */
 static int offer_tools(struct aip_llm_node_call *c, aip_error **err)
 {
@@ -108,7 +100,8 @@ static void ask(struct aip_llm_node_call *c, const struct aip_agent_context *con
         struct aip_llm_call *call = &c->call;
 
         call->op.done = answered;
-        call->op.deadline_ms = sooner(context->deadline_ms, aip_graph_task_deadline_ms(c->task));
+        call->op.deadline_ms =
+                aip_sooner(context->deadline_ms, aip_graph_task_deadline_ms(c->task));
         call->job_id = context->job_id;
         call->trace_id = context->trace_id;
         call->output_schema = c->node->output_schema;
@@ -206,23 +199,6 @@ static int read_tool_choice(struct aip_llm_node *node, const struct aip_graph_no
         return 0;
 }
 
-static int read_schema(struct aip_llm_node *node, const struct aip_graph_node_spec *spec,
-                       aip_error **err)
-{
-        aip_error *cause = NULL;
-        int r;
-
-        node->output_schema = aip_value_get_cstr(spec->fields, "output_schema");
-        if (!node->output_schema)
-                return 0;
-        r = aip_json_schema_new("", node->output_schema, &node->schema, &cause);
-        if (r == 0)
-                return 0;
-        r = aip_graph_spec_error(spec, "output_schema", err, "%s", aip_error_message(cause));
-        aip_error_free(cause);
-        return r;
-}
-
 /* A channel that sums what the calls used, if the document has one. */
 static uint32_t sum_channel(const aip_graph_document *document, const char *name)
 {
@@ -253,7 +229,8 @@ static int read_members(struct aip_llm_node *node, const struct aip_node_maker *
         if (r == 0)
                 r = aip_graph_spec_expression(spec, "prompt", NULL, 0, &node->prompt, err);
         if (r == 0)
-                r = read_schema(node, spec, err);
+                r = aip_node_schema(spec, "output_schema", &node->output_schema, &node->schema,
+                                    err);
         if (r == 0)
                 r = aip_graph_spec_writes(spec, "write", variables, AIP_ARRAY_SIZE(variables),
                                           &node->writes, err);
