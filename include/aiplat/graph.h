@@ -351,6 +351,39 @@ AIP_API void aip_graph_unref(aip_graph *graph);           /* any thread; accepts
 AIP_API int aip_graph_apply_changes(aip_value **channels, const aip_value *changes,
                                     aip_error **err);
 
+/*
+ * Write to the state of a run that stands still, as LangGraph's update_state does: the image of it (graph_run.h)
+ * becomes another, from which a run goes on as from any. Pure; any thread, but for what the graph's routers
+ * do. Reducers see the values as they see those of a node.
+ *
+ * as_node NULL: what comes next stays as it was, open questions and what finished tasks of the step have said
+ * included. A node's name: as if that node had run and written them: what comes next is where its edges lead,
+ * and nothing else; AIP_GRAPH_START likewise, with the edges of the start; AIP_GRAPH_END: nothing comes next.
+ */
+struct aip_graph_update {
+        size_t self_size;
+
+        /* set by the caller, borrowed */
+        const aip_value *image;  /* NULL: of a run that has not begun */
+        const aip_value *values; /* an object, a member a channel; or NULL */
+        const char *as_node;
+        void *context; /* for routers */
+
+        /* result, owned by caller */
+        aip_value *ret_image;
+        aip_value *ret_changes; /* of its channels: for aip_graph_apply_changes() on the former ones */
+};
+
+#define AIP_GRAPH_UPDATE_INIT                                                                      \
+        {                                                                                          \
+                sizeof(struct aip_graph_update), NULL, NULL, NULL, NULL, NULL, NULL                \
+        }
+
+/* AIP_EINVAL: the graph has no such node or channel, or the channel cannot take the value; AIP_ESTATE: the
+ * image goes on at a node that the graph has no more. */
+AIP_API int aip_graph_update_state(const aip_graph *graph, struct aip_graph_update *update,
+                                   aip_error **err);
+
 /* Non-zero: no node is asynchronous, aip_graph_invoke() can run it. */
 AIP_API int aip_graph_is_synchronous(const aip_graph *graph);
 

@@ -74,5 +74,7 @@ int aip_graph_image_load(struct aip_graph_state *state, const aip_value *image, 
 /* Only its channels and its step: a new input is fed next, and what was to run does not. */
 int aip_graph_image_load_channels(struct aip_graph_state *state, const aip_value *image,
                                   aip_error **err);
+/* Besides, what its joins have waited for. */
+void aip_graph_image_load_arrived(struct aip_graph_state *state, const aip_value *image);
 
 #endif

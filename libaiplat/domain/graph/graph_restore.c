@@ -112,8 +112,9 @@ static void load_arrival(struct aip_graph_state *state, const struct aip_graph_j
         }
 }
 
-static void load_arrived(struct aip_graph_state *state, const aip_value *arrived)
+void aip_graph_image_load_arrived(struct aip_graph_state *state, const aip_value *image)
 {
+        const aip_value *arrived = aip_value_get_cstr(image, "arrived");
         const aip_graph *graph = state->graph;
         uint32_t n_taken = 0; /* joins to one target are told apart by their order */
         for (size_t i = 0; i < aip_value_size(arrived); i++) {
@@ -315,7 +316,7 @@ int aip_graph_image_load(struct aip_graph_state *state, const aip_value *image, 
                 code = load_held(state, aip_value_get_cstr(image, "held"), err);
         if (code < 0)
                 return code;
-        load_arrived(state, aip_value_get_cstr(image, "arrived"));
+        aip_graph_image_load_arrived(state, image);
         return load_pending(state, aip_value_get_cstr(image, "pending"), err);
 }
 

@@ -150,7 +150,7 @@ static int follow_apart(struct aip_graph_state *state, aip_graph_task *task, aip
 
 /* The steps. */
 
-int aip_graph_feed(struct aip_graph_state *state, const aip_value *input, aip_error **err)
+int aip_graph_write_input(struct aip_graph_state *state, const aip_value *input, aip_error **err)
 {
         aip_graph_task task = aip_graph_task_make(state, state->graph->n_nodes, NULL);
         if (input)
@@ -159,8 +159,14 @@ int aip_graph_feed(struct aip_graph_state *state, const aip_value *input, aip_er
                 return aip_graph_fail_at(state, task.node, task.err, err);
         int code = apply_writes(state, &task, err);
         aip_graph_release_writes(state);
+        return code;
+}
+
+int aip_graph_feed(struct aip_graph_state *state, const aip_value *input, aip_error **err)
+{
+        int code = aip_graph_write_input(state, input, err);
         if (code == 0)
-                code = aip_graph_follow(state, task.node, 0, err);
+                code = aip_graph_follow(state, state->graph->n_nodes, 0, err);
         return code == 0 && state->halts ? aip_graph_halt(state, err) : code;
 }
 

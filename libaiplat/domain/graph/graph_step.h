@@ -130,7 +130,9 @@ int aip_graph_state_init(struct aip_graph_state *state, const aip_graph *graph, 
 /* Works on a state whose init failed. No task may be running. */
 void aip_graph_state_deinit(struct aip_graph_state *state);
 
-/* Write the input (an object, or NULL) and follow the edges of __start__. */
+/* Write the input (an object, or NULL): its members go to the channels. No edge is followed. */
+int aip_graph_write_input(struct aip_graph_state *state, const aip_value *input, aip_error **err);
+/* The same, and follow the edges of __start__. */
 int aip_graph_feed(struct aip_graph_state *state, const aip_value *input, aip_error **err);
 
 /* Make the tasks of the next step: state->tasks, state->n_tasks; none: the run is over. */
