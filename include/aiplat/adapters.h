@@ -16,6 +16,7 @@
 #include <aiplat/ports/loop.h>
 #include <aiplat/ports/queue.h>
 #include <aiplat/ports/random.h>
+#include <aiplat/ports/thread_repository.h>
 #include <aiplat/tool_registry.h>
 
 AIP_BEGIN_DECLS
@@ -35,6 +36,7 @@ struct aip_store {
         void (*close)(void *self, struct aip_op *op);
         void *self;
         struct aip_checkpoint_store checkpoints;
+        struct aip_thread_repository threads;
 };
 
 struct aip_store_options {

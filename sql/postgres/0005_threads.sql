@@ -6,8 +6,10 @@
 CREATE TABLE threads (
         id uuid PRIMARY KEY,
         created_at timestamptz NOT NULL DEFAULT now(),
-        updated_at timestamptz NOT NULL DEFAULT now() -- when it was given a job last
+        updated_at timestamptz NOT NULL DEFAULT now() -- when it was given a job, or a state, last
 );
+
+CREATE INDEX threads_created ON threads (created_at, id);
 
 CREATE INDEX jobs_thread ON jobs (thread_id, id) WHERE thread_id IS NOT NULL;
 CREATE INDEX jobs_thread_live ON jobs (thread_id, id)
@@ -92,6 +94,28 @@ BEGIN
                 WHERE NOT is_busy OR 'created' <> ALL (p_silent)
                 RETURNING o.id, o.n INTO posted_id, posted_n;
         RETURN NEXT;
+END $$;
+
+-- Store a state that no run has made, when none of the thread's jobs is active. 0: stored, or there already; 1: one
+-- is; 2: another has the number.
+CREATE FUNCTION aiplat_update_thread(
+        p_thread uuid, p_n bigint, p_parent bigint, p_base bigint, p_job uuid, p_step integer,
+        p_source integer, p_place text, p_changes text) RETURNS integer
+        LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+        INSERT INTO threads AS t (id) VALUES (p_thread) ON CONFLICT (id) DO UPDATE SET updated_at = now();
+        IF EXISTS (SELECT FROM jobs j WHERE j.thread_id = p_thread
+                   AND j.status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED')) THEN
+                RETURN 1;
+        END IF;
+        INSERT INTO checkpoints (owner, ns, n, parent, base, job_id, fence, step, source, place, changes)
+                VALUES (p_thread, '', p_n, p_parent, p_base, p_job, 0, p_step, p_source, p_place, p_changes)
+                ON CONFLICT DO NOTHING;
+        IF FOUND OR EXISTS (SELECT FROM checkpoints c WHERE c.owner = p_thread AND c.ns = '' AND c.n = p_n
+                            AND c.fence = 0 AND c.place = p_place AND c.changes = p_changes) THEN
+                RETURN 0;
+        END IF;
+        RETURN 2;
 END $$;
 
 -- One batch of threads that have not been used since then and whose jobs are gone, with their states. The caller

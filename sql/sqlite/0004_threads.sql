@@ -5,8 +5,10 @@
 CREATE TABLE threads (
         id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
         created_at INTEGER NOT NULL,
-        updated_at INTEGER NOT NULL -- when it was given a job last
+        updated_at INTEGER NOT NULL -- when it was given a job, or a state, last
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX threads_created ON threads (created_at, id);
 
 CREATE INDEX jobs_thread ON jobs (thread_id, id) WHERE thread_id IS NOT NULL;
 CREATE INDEX jobs_thread_live ON jobs (thread_id, id)

@@ -63,6 +63,11 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(threads_do_not_wait_for_each_other)                                                      \
         X(threads_keep_keys)                                                                       \
         X(threads_race_for_a_turn)                                                                 \
+        /* store_contract_thread_states.c */                                                       \
+        X(threads_tell_how_they_stand)                                                             \
+        X(threads_are_listed_in_pages)                                                             \
+        X(threads_take_a_state)                                                                    \
+        X(threads_refuse_what_is_wrong)                                                            \
         /* store_contract_sessions.c */                                                            \
         X(heartbeat_renews_and_reconciles)                                                         \
         X(heartbeat_of_an_idle_worker)                                                             \

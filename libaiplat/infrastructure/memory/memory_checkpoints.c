@@ -15,7 +15,7 @@ struct entry {
                 struct aip_fence fence;
                 int32_t place;
                 struct aip_buf value;
-        } *tasks;
+        } * tasks;
         size_t n_tasks, tasks_capacity;
 };
 
@@ -70,8 +70,8 @@ static int is_later(const struct aip_fence *row, const struct aip_fence *fence)
 static struct entry *add_entry(struct memory_owner *owner)
 {
         if (owner->n == owner->capacity) {
-                struct entry *grown = aip_realloc_array(owner->entries, 2 * owner->capacity + 8,
-                                                        sizeof(*grown));
+                struct entry *grown =
+                        aip_realloc_array(owner->entries, 2 * owner->capacity + 8, sizeof(*grown));
                 if (!grown)
                         return NULL;
                 owner->entries = grown;
@@ -116,6 +116,27 @@ static int keep_step(struct memory_store *store, struct aip_checkpoint_save *sav
         entry->checkpoint = copy;
         entry->fence = save->fence;
         return 0;
+}
+
+/* Whether it says the same, and was not made by a run either. */
+static int is_same(const struct entry *entry, const struct aip_checkpoint *checkpoint)
+{
+        return entry->fence.version == 0 &&
+               aip_str_eq(entry->checkpoint->place, checkpoint->place) &&
+               aip_str_eq(entry->checkpoint->changes, checkpoint->changes);
+}
+
+int aip_memory_checkpoint_add(struct memory_store *store, const struct aip_checkpoint *checkpoint,
+                              int *ret_is_there, aip_error **err)
+{
+        struct aip_checkpoint_save save = {.fence = {.job_id = checkpoint->job_id},
+                                           .checkpoint = *checkpoint};
+        const struct entry *entry =
+                find(aip_hash_map_get_id(&store->checkpoints, &checkpoint->owner), checkpoint->ns,
+                     checkpoint->n);
+
+        *ret_is_there = entry && !is_same(entry, checkpoint);
+        return entry ? 0 : keep_step(store, &save, err);
 }
 
 static struct task *task_make(struct entry *entry, int32_t place)
@@ -258,6 +279,14 @@ static int run_list(struct memory_store *store, struct aip_op *op, aip_error **e
 }
 
 const struct memory_call aip_memory_list_checkpoints = {run_list};
+
+int64_t aip_memory_checkpoint_last(const struct memory_store *store, const struct aip_id *owner)
+{
+        const struct entry *last =
+                find_last(aip_hash_map_get_id(&store->checkpoints, owner), aip_str_make("", 0));
+
+        return last ? last->checkpoint->n : 0;
+}
 
 void aip_memory_checkpoints_deinit(struct memory_store *store)
 {

@@ -62,21 +62,13 @@ static struct memory_job *in_thread(struct aip_list *node)
         return node ? AIP_CONTAINER_OF(node, struct memory_job, in_thread) : NULL;
 }
 
-static int is_active(const struct memory_thread *thread)
-{
-        for (struct aip_list *node = thread->live.next; node != &thread->live; node = node->next)
-                if (!aip_job_waits(in_thread(node)->job))
-                        return 1;
-        return 0;
-}
-
 /* A job of the thread has ended: the next one is due. */
 static void give_turn(struct memory_store *store, struct memory_thread *thread)
 {
         struct memory_job *next = in_thread(aip_list_first(&thread->live));
         int64_t run_at_us;
 
-        if (!next || is_active(thread) ||
+        if (!next || aip_memory_thread_active(thread) ||
             aip_job_take_turn(next->job, aip_wall_us(store->loop), NULL) < 0)
                 return;
         run_at_us = aip_job_fields(next->job)->run_at_us;
@@ -153,24 +145,6 @@ static struct memory_backlog *backlog_of(struct memory_store *store, struct aip_
         return backlog;
 }
 
-static struct memory_thread *thread_of(struct memory_store *store, const struct aip_id *id)
-{
-        struct memory_thread *thread = aip_hash_map_get_id(&store->threads, id);
-
-        if (thread)
-                return thread;
-        thread = aip_calloc(1, sizeof(*thread));
-        if (!thread)
-                return NULL;
-        thread->id = *id;
-        aip_list_init(&thread->live);
-        if (aip_hash_map_set_id(&store->threads, id, thread, NULL) < 0) {
-                aip_free(thread);
-                return NULL;
-        }
-        return thread;
-}
-
 /* A copy of the job joins its thread, and waits when others have not ended. */
 static int join_thread(struct memory_store *store, struct memory_job *known, aip_error **err)
 {
@@ -178,14 +152,14 @@ static int join_thread(struct memory_store *store, struct memory_job *known, aip
 
         if (aip_id_is_nil(id))
                 return 0;
-        known->thread = thread_of(store, id);
+        known->thread = aip_memory_thread_make(store, id);
         if (!known->thread)
                 return aip_error_set_nomem(err);
         return aip_list_is_empty(&known->thread->live) ? 0 : aip_job_hold(known->job, err);
 }
 
 /* In the order of ids. */
-static void enter_thread(struct memory_job *known)
+static void enter_thread(const struct memory_store *store, struct memory_job *known)
 {
         const struct aip_id *id = &aip_job_fields(known->job)->id;
         struct aip_list *at;
@@ -196,6 +170,10 @@ static void enter_thread(struct memory_job *known)
                 if (aip_id_compare(&aip_job_fields(in_thread(at->previous)->job)->id, id) < 0)
                         break;
         aip_list_insert_before(at, &known->in_thread);
+        known->thread->updated_at_us = aip_wall_us(store->loop);
+        if (!known->thread->last ||
+            aip_id_compare(&aip_job_fields(known->thread->last->job)->id, id) < 0)
+                known->thread->last = known;
 }
 
 static int job_new(struct memory_store *store, const aip_job *job, struct memory_job **ret_known,
@@ -262,7 +240,7 @@ static int add_job(struct memory_store *store, struct aip_job_create *create, ai
                 return aip_error_set_nomem(err);
         }
         insert_job(store, known);
-        enter_thread(known);
+        enter_thread(store, known);
         aip_memory_outbox_commit(store, row, &created);
         job_moved(store, known, NULL, &created);
         create->ret_outcome = AIP_CREATE_CREATED;
@@ -418,8 +396,8 @@ const struct memory_call aip_memory_cancel = {run_cancel};
 /* Where a claim is: among its ids, or among the backlogs. */
 struct claim_walk {
         size_t next_id;
-        size_t cursor;  /* in the map of backlogs, which is walked again and again … */
-        int has_found;  /* … as long as a round has found something */
+        size_t cursor; /* in the map of backlogs, which is walked again and again … */
+        int has_found; /* … as long as a round has found something */
 };
 
 static struct memory_job *next_named(struct memory_store *store, const struct aip_job_claim *claim,
@@ -428,8 +406,7 @@ static struct memory_job *next_named(struct memory_store *store, const struct ai
         int64_t now_us = aip_wall_us(store->loop);
 
         while (walk->next_id < claim->n_ids) {
-                struct memory_job *known =
-                        aip_memory_job_find(store, &claim->ids[walk->next_id++]);
+                struct memory_job *known = aip_memory_job_find(store, &claim->ids[walk->next_id++]);
                 if (known && known->by_run_at.is_armed && known->by_run_at.due_ms <= now_us)
                         return known;
         }

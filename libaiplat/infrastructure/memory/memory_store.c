@@ -279,6 +279,28 @@ static const struct aip_checkpoint_store_ops checkpoint_ops = {
         .list = list_checkpoints,
 };
 
+static void list_threads(void *self, struct aip_thread_list *list)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_threads(list, &err);
+        submit_checked(self, &list->op, &aip_memory_list_threads, err);
+}
+
+static void update_thread(void *self, struct aip_thread_update *update)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_thread_update(update, &err);
+        submit_checked(self, &update->op, &aip_memory_update_thread, err);
+}
+
+static const struct aip_thread_repository_ops thread_ops = {
+        .self_size = sizeof(struct aip_thread_repository_ops),
+        .list = list_threads,
+        .update = update_thread,
+};
+
 /* There is nothing to migrate: the store begins with what the first migration ships. */
 static void migrate(void *self, struct aip_op *op)
 {
@@ -372,6 +394,7 @@ int aip_memory_store_new(const struct aip_store_options *options, struct aip_sto
                 .close = close_store,
                 .self = store,
                 .checkpoints = {&checkpoint_ops, store},
+                .threads = {&thread_ops, store},
         };
         return 0;
 }

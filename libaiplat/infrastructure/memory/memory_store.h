@@ -5,6 +5,7 @@
  *   memory_sessions.c  worker sessions: heartbeat, release, recover
  *   memory_outbox.c    outbox rows: sweep, forget, promote
  *   memory_checkpoints.c  runs between their steps
+ *   memory_threads.c   threads as a whole
  *   memory_catalog.c   configurations, templates and graphs, with the shipped ones
  * Everything belongs to the loop thread. Jobs are moved by the domain's own methods, so that what
  * this store does is the rule that the others are measured against.
@@ -39,7 +40,9 @@ struct memory_job {
 
 struct memory_thread {
         struct aip_id id;
-        struct aip_list live; /* jobs that have not ended, by id */
+        struct aip_list live;          /* jobs that have not ended, by id */
+        const struct memory_job *last; /* of all its jobs; NULL: none */
+        int64_t created_at_us, updated_at_us;
 };
 
 struct memory_session {
@@ -135,7 +138,19 @@ void aip_memory_outbox_deinit(struct memory_store *store);
 /* memory_checkpoints.c */
 extern const struct memory_call aip_memory_save, aip_memory_load_checkpoint,
         aip_memory_list_checkpoints;
+/* Keep one that no run has made; *ret_is_there: another has the number. */
+int aip_memory_checkpoint_add(struct memory_store *store, const struct aip_checkpoint *checkpoint,
+                              int *ret_is_there, aip_error **err);
+/* The number of the owner's last; 0: none. */
+int64_t aip_memory_checkpoint_last(const struct memory_store *store, const struct aip_id *owner);
 void aip_memory_checkpoints_deinit(struct memory_store *store);
+
+/* memory_threads.c */
+extern const struct memory_call aip_memory_list_threads, aip_memory_update_thread;
+/* The thread, made when it is not there; NULL: out of memory. */
+struct memory_thread *aip_memory_thread_make(struct memory_store *store, const struct aip_id *id);
+/* The first of its jobs that has not ended and does not wait, or NULL. */
+struct memory_job *aip_memory_thread_active(const struct memory_thread *thread);
 
 /* memory_catalog.c */
 extern const struct memory_call aip_memory_load, aip_memory_put_config, aip_memory_delete_config,

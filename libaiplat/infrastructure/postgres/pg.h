@@ -10,7 +10,7 @@
  *
  * Files: connection.c connects and reconnects; lane.c sends batches and reads answers; batch.c
  * gathers, repeats and halves them; accept.c, claim.c, finish.c, cancel.c, resume.c, sessions.c, chores.c,
- * reads.c, catalog.c and checkpoints.c hold the statements of each kind; params.c and rows.c speak the binary
+ * reads.c, catalog.c, checkpoints.c and threads.c hold the statements of each kind; params.c and rows.c speak the binary
  * format; fault.c is the only place that knows SQLSTATEs.
  */
 #ifndef AIP_POSTGRES_PG_H
@@ -199,6 +199,7 @@ enum pg_kind_name {
         PG_FINISH,
         PG_CANCEL,
         PG_RESUME,
+        PG_UPDATE_THREAD,
         PG_RELEASE,
         PG_CLAIM,     /* by ids, many at once */
         PG_CLAIM_ONE, /* what is due, or some of many ids */
@@ -220,6 +221,7 @@ enum pg_kind_name {
         PG_LIST,
         PG_LOAD_CHECKPOINT,
         PG_LIST_CHECKPOINTS,
+        PG_LIST_THREADS,
         PG_N_KINDS
 };
 
@@ -271,6 +273,10 @@ enum pg_statement_name {
         PG_STATEMENT_SAVE_TASKS,
         PG_STATEMENT_LOAD_CHECKPOINT,
         PG_STATEMENT_LIST_CHECKPOINTS,
+        PG_STATEMENT_LIST_THREADS,
+        PG_STATEMENT_LIST_THREADS_ON,
+        PG_STATEMENT_FETCH_THREAD,
+        PG_STATEMENT_UPDATE_THREAD,
         PG_N_STATEMENTS
 };
 
@@ -426,7 +432,7 @@ extern const struct pg_kind pg_put_config_kind, pg_put_template_kind, pg_delete_
         pg_revision_kind;
 extern const struct pg_kind pg_promote_kind, pg_recover_kind, pg_sweep_kind, pg_forget_kind;
 extern const struct pg_kind pg_save_kind, pg_save_tasks_kind, pg_load_checkpoint_kind,
-        pg_list_checkpoints_kind;
+        pg_list_checkpoints_kind, pg_list_threads_kind, pg_update_thread_kind;
 extern const struct pg_kind pg_ping_kind, pg_fetch_kind, pg_list_kind;
 
 /* listen.c */

@@ -38,6 +38,8 @@ const struct pg_kind *const pg_kinds[PG_N_KINDS] = {
         [PG_SAVE_TASKS] = &pg_save_tasks_kind,
         [PG_LOAD_CHECKPOINT] = &pg_load_checkpoint_kind,
         [PG_LIST_CHECKPOINTS] = &pg_list_checkpoints_kind,
+        [PG_LIST_THREADS] = &pg_list_threads_kind,
+        [PG_UPDATE_THREAD] = &pg_update_thread_kind,
 };
 
 /* ---- deadlines ---- */
@@ -323,6 +325,28 @@ static const struct aip_checkpoint_store_ops checkpoint_ops = {
         .list = list_checkpoints,
 };
 
+/* ---- the thread repository ---- */
+
+static void list_threads(void *self, struct aip_thread_list *list)
+{
+        aip_error *error = NULL;
+        aip_store_check_threads(list, &error);
+        submit_checked(self, PG_LIST_THREADS, &list->op, error);
+}
+
+static void update_thread(void *self, struct aip_thread_update *update)
+{
+        aip_error *error = NULL;
+        aip_store_check_thread_update(update, &error);
+        submit_checked(self, PG_UPDATE_THREAD, &update->op, error);
+}
+
+static const struct aip_thread_repository_ops thread_ops = {
+        .self_size = sizeof(struct aip_thread_repository_ops),
+        .list = list_threads,
+        .update = update_thread,
+};
+
 /* ---- the catalog repository ---- */
 
 static void load(void *self, struct aip_catalog_load *load)
@@ -587,6 +611,7 @@ int aip_postgres_store_new(const struct aip_store_options *options, struct aip_s
                 .close = close_store,
                 .self = store,
                 .checkpoints = {&checkpoint_ops, store},
+                .threads = {&thread_ops, store},
         };
         return 0;
 }

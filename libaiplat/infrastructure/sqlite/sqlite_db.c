@@ -27,6 +27,21 @@
 #define GRAPH_COLUMNS    "id, name, document, version, created_at, updated_at "
 #define TEMPLATE_COLUMNS "id, name, content, user_content, description, created_at, updated_at "
 
+#define IS_LIVE "IN ('QUEUED', 'PROCESSING', 'INTERRUPTED')"
+#define IS_WAITING "status = 'QUEUED' AND run_at = 253402300799999999"
+/* ?1 `which` threads, with their active job, how many wait, their last job and their last checkpoint. */
+#define THREADS(which)                                                                             \
+        "SELECT t.id, t.created_at, t.updated_at, a.id, a.status, (SELECT count(*) FROM jobs "     \
+        "WHERE thread_id = t.id AND " IS_WAITING "), "                       \
+        "coalesce((SELECT n FROM checkpoints WHERE owner = t.id AND ns = '' "                      \
+        "ORDER BY n DESC LIMIT 1), 0), l.id, l.status "                                            \
+        "FROM (SELECT * FROM threads WHERE " which " "                                             \
+        "ORDER BY created_at DESC, id DESC LIMIT ?1) AS t "                                        \
+        "LEFT JOIN jobs AS a ON a.id = (SELECT id FROM jobs WHERE thread_id = t.id "               \
+        "AND status " IS_LIVE " AND NOT (" IS_WAITING ") ORDER BY id LIMIT 1) "                    \
+        "LEFT JOIN jobs AS l ON l.id = (SELECT id FROM jobs WHERE thread_id = t.id "               \
+        "ORDER BY id DESC LIMIT 1) ORDER BY t.created_at DESC, t.id DESC"
+
 static const char *const texts[SQL_COUNT] = {
         [SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
         [SQL_BEGIN_READ] = "BEGIN",
@@ -144,6 +159,15 @@ static const char *const texts[SQL_COUNT] = {
         [SQL_CHECKPOINT_LIST] =
                 "SELECT owner, ns, n, parent, base, job_id, step, source, created_at, place, '' "
                 "FROM checkpoints WHERE owner = ?1 AND ns = ?2 AND n < ?3 ORDER BY n DESC LIMIT ?4",
+        [SQL_CHECKPOINT_ADD] =
+                "INSERT INTO checkpoints (owner, ns, n, parent, base, job_id, fence, step, source, "
+                "place, changes, created_at) VALUES (?1, '', ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, "
+                "?10) ON CONFLICT DO NOTHING",
+        [SQL_CHECKPOINT_IS_SAME] =
+                "SELECT 1 FROM checkpoints WHERE owner = ?1 AND ns = '' AND n = ?2 AND fence = 0 "
+                "AND place = ?8 AND changes = ?9",
+        [SQL_THREAD_LIST] = THREADS("?2 IS NULL OR (created_at, id) < (?2, ?3)"),
+        [SQL_THREAD_FETCH] = THREADS("id = ?2"),
         /* Of jobs that are gone. ?2, ?3 as above. */
         [SQL_CHECKPOINTS_EXPIRE] =
                 "DELETE FROM checkpoints WHERE (owner, ns, n) IN (SELECT owner, ns, n "

@@ -72,7 +72,7 @@ static int find_status(struct sqlite_db *db, const struct aip_id *id,
         return r < 0 ? r : 1;
 }
 
-static int use_thread(struct sqlite_db *db, const struct aip_id *thread_id, aip_error **err)
+int aip_sqlite_thread_use(struct sqlite_db *db, const struct aip_id *thread_id, aip_error **err)
 {
         sqlite3_stmt *s = NULL;
         int r = aip_sqlite_prepare(db, SQL_THREAD_USE, &s, err);
@@ -84,8 +84,7 @@ static int use_thread(struct sqlite_db *db, const struct aip_id *thread_id, aip_
         return aip_sqlite_step(db, s, err);
 }
 
-/* 1 when a job of the thread has not ended. */
-static int is_thread_busy(struct sqlite_db *db, const struct aip_id *thread_id, aip_error **err)
+int aip_sqlite_thread_is_busy(struct sqlite_db *db, const struct aip_id *thread_id, aip_error **err)
 {
         sqlite3_stmt *s = NULL;
         int r = aip_sqlite_prepare(db, SQL_THREAD_IS_BUSY, &s, err);
@@ -120,7 +119,7 @@ static int insert_into_thread(struct sqlite_db *db, struct sqlite_request *rq, a
         const struct aip_job_create *create = create_of(rq);
         const struct aip_id *thread_id = &aip_job_fields(create->job)->thread_id;
         aip_job *waiting = NULL;
-        int is_busy = is_thread_busy(db, thread_id, err), r;
+        int is_busy = aip_sqlite_thread_is_busy(db, thread_id, err), r;
 
         if (is_busy < 0)
                 return is_busy;
@@ -128,7 +127,7 @@ static int insert_into_thread(struct sqlite_db *db, struct sqlite_request *rq, a
                 rq->answer.outcome = AIP_CREATE_THREAD_BUSY;
                 return 0;
         }
-        r = use_thread(db, thread_id, err);
+        r = aip_sqlite_thread_use(db, thread_id, err);
         if (r >= 0 && !is_busy)
                 return insert_job(db, rq, create->job, err);
         if (r >= 0)

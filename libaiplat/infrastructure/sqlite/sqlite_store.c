@@ -88,6 +88,7 @@ void aip_sqlite_answer_discard(struct sqlite_answer *answer)
         aip_prompt_template_unref(answer->prompt_template);
         aip_graph_document_unref((aip_graph_document *)answer->graph.document);
         aip_checkpoint_rows_deinit(&answer->checkpoints);
+        free(answer->threads);
         *answer = (struct sqlite_answer){0};
 }
 
@@ -447,6 +448,28 @@ static const struct aip_checkpoint_store_ops checkpoint_ops = {
         .list = list_checkpoints,
 };
 
+static void list_threads(void *self, struct aip_thread_list *list)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_threads(list, &err);
+        submit(self, &list->op, &aip_sqlite_list_threads, NULL, err);
+}
+
+static void update_thread(void *self, struct aip_thread_update *update)
+{
+        aip_error *err = NULL;
+
+        aip_store_check_thread_update(update, &err);
+        submit(self, &update->op, &aip_sqlite_update_thread, NULL, err);
+}
+
+static const struct aip_thread_repository_ops thread_ops = {
+        .self_size = sizeof(struct aip_thread_repository_ops),
+        .list = list_threads,
+        .update = update_thread,
+};
+
 static void migrate(void *self, struct aip_op *op)
 {
         submit(self, op, &aip_sqlite_migrate, NULL, NULL);
@@ -679,6 +702,7 @@ int aip_sqlite_store_new(const struct aip_store_options *options, struct aip_sto
                 .close = close_store,
                 .self = store,
                 .checkpoints = {&checkpoint_ops, store},
+                .threads = {&thread_ops, store},
         };
         return 0;
 }

@@ -5,7 +5,8 @@
  *   sqlite_reader.c     read thread
  *   sqlite_db.c         one connection: opening, statements, binding, errors
  *   sqlite_rows.c       rows of jobs and of the outbox
- *   sqlite_checkpoints.c, sqlite_jobs.c, sqlite_sessions.c, sqlite_outbox.c, sqlite_catalog.c, sqlite_migrate.c
+ *   sqlite_checkpoints.c, sqlite_jobs.c, sqlite_sessions.c, sqlite_outbox.c, sqlite_catalog.c, sqlite_migrate.c,
+ *   sqlite_threads.c
  *                       the operations, run on the threads
  *
  * An operation becomes a request in one of two queues. The thread that takes it reads the
@@ -91,6 +92,10 @@ enum sqlite_sql {
         SQL_CHECKPOINT_LOAD,
         SQL_CHECKPOINT_TASKS,
         SQL_CHECKPOINT_LIST,
+        SQL_CHECKPOINT_ADD,
+        SQL_CHECKPOINT_IS_SAME,
+        SQL_THREAD_LIST,
+        SQL_THREAD_FETCH,
         SQL_CHECKPOINTS_EXPIRE,
         SQL_THREADS_EXPIRE,
         SQL_CHECKPOINT_TASKS_EXPIRE,
@@ -126,6 +131,7 @@ struct sqlite_answer {
         aip_prompt_template *prompt_template;
         struct aip_graph_entry graph;
         struct aip_checkpoint_rows checkpoints;
+        struct aip_thread *threads;
 };
 
 struct sqlite_call {
@@ -253,8 +259,12 @@ extern const struct sqlite_call aip_sqlite_load, aip_sqlite_revision, aip_sqlite
         aip_sqlite_delete_config, aip_sqlite_put_template, aip_sqlite_delete_template,
         aip_sqlite_put_graph, aip_sqlite_delete_graph;
 extern const struct sqlite_call aip_sqlite_save, aip_sqlite_load_checkpoint,
-        aip_sqlite_list_checkpoints;
+        aip_sqlite_list_checkpoints, aip_sqlite_list_threads, aip_sqlite_update_thread;
 extern const struct sqlite_call aip_sqlite_migrate, aip_sqlite_ping, aip_sqlite_retain;
+/* sqlite_jobs.c: a thread is used, and made when it is not there; 1 when a job of it has not ended. */
+int aip_sqlite_thread_use(struct sqlite_db *db, const struct aip_id *thread_id, aip_error **err);
+int aip_sqlite_thread_is_busy(struct sqlite_db *db, const struct aip_id *thread_id,
+                              aip_error **err);
 /* sqlite_sessions.c: makes or renews it; AIP_ESTATE when it was lost. */
 int aip_sqlite_session_renew(struct sqlite_db *db, const struct aip_id *session, int64_t lease_ms,
                              aip_error **err);

@@ -24,12 +24,11 @@ static int check_key(struct aip_str ns, int64_t n, aip_error **err)
         return 0;
 }
 
-int aip_store_check_save(const struct aip_checkpoint_save *save, aip_error **err)
+int aip_store_check_checkpoint(const struct aip_checkpoint *c, aip_error **err)
 {
-        const struct aip_checkpoint *c = &save->checkpoint;
         int r = check_key(c->ns, c->n, err);
 
-        if (r < 0 || save->n_tasks > 0)
+        if (r < 0)
                 return r;
         if (c->base < 1 || c->base > c->n || c->parent < 0 || c->parent >= c->n)
                 return aip_error_set(err, AIP_EINVAL,
@@ -38,6 +37,14 @@ int aip_store_check_save(const struct aip_checkpoint_save *save, aip_error **err
                 return aip_error_set(err, AIP_EINVAL,
                                      "checkpoint: one that does not follow its parent is a base");
         return 0;
+}
+
+int aip_store_check_save(const struct aip_checkpoint_save *save, aip_error **err)
+{
+        const struct aip_checkpoint *c = &save->checkpoint;
+
+        return save->n_tasks > 0 ? check_key(c->ns, c->n, err)
+                                 : aip_store_check_checkpoint(c, err);
 }
 
 int aip_store_check_checkpoints(const struct aip_checkpoint_list *list, aip_error **err)

@@ -8,6 +8,7 @@
 #include <aiplat/ports/checkpoint_store.h>
 
 /* AIP_EINVAL with a message when a request cannot be right. */
+int aip_store_check_checkpoint(const struct aip_checkpoint *checkpoint, aip_error **err);
 int aip_store_check_save(const struct aip_checkpoint_save *save, aip_error **err);
 int aip_store_check_checkpoints(const struct aip_checkpoint_list *list, aip_error **err);
 

@@ -3,6 +3,7 @@
  * look at a database: a request is right or wrong by itself.
  */
 #include "store/checks.h"
+#include "store/checkpoint_rows.h"
 
 #include "macros.h"
 
@@ -85,6 +86,23 @@ int aip_store_check_chores(const struct aip_chores *chores, aip_error **err)
                         err, AIP_EINVAL,
                         "housekeeping: limit must be positive, min_age_ms not negative");
         return 0;
+}
+
+int aip_store_check_threads(const struct aip_thread_list *list, aip_error **err)
+{
+        if (list->limit < 1 || list->limit > AIP_THREAD_LIST_MAX)
+                return aip_error_set(err, AIP_EINVAL, "threads: limit must be 1–%d, got %u",
+                                     AIP_THREAD_LIST_MAX, list->limit);
+        return 0;
+}
+
+int aip_store_check_thread_update(const struct aip_thread_update *update, aip_error **err)
+{
+        const struct aip_checkpoint *c = &update->checkpoint;
+
+        if (aip_id_is_nil(&c->owner) || c->ns.n > 0)
+                return aip_error_set(err, AIP_EINVAL, "thread: a state is that of a thread itself");
+        return aip_store_check_checkpoint(c, err);
 }
 
 int aip_store_check_retention(const struct aip_retention *retention, aip_error **err)
