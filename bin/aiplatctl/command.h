@@ -69,6 +69,14 @@ int cmd_graph_get(int argc, char **argv);
 int cmd_graph_put(int argc, char **argv);
 int cmd_graph_rm(int argc, char **argv);
 int cmd_graph_check(int argc, char **argv);
+/* graph_draw.c */
+int cmd_graph_draw(int argc, char **argv);
+/* thread.c */
+int cmd_thread_list(int argc, char **argv);
+int cmd_thread_show(int argc, char **argv);
+int cmd_thread_state(int argc, char **argv);
+int cmd_thread_update(int argc, char **argv);
+int cmd_thread_history(int argc, char **argv);
 /* health.c */
 int cmd_health(int argc, char **argv);
 /* completion.c */

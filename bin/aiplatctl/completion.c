@@ -53,6 +53,8 @@ static void print_bash(void)
         print_words("template");
         fputs("\" ;;\n        2:graph) words=\"", stdout);
         print_words("graph");
+        fputs("\" ;;\n        2:thread) words=\"", stdout);
+        print_words("thread");
         fputs("\" ;;\n        2:completion) words=\"bash zsh\" ;;\n"
               "        *) words=$(${COMP_WORDS[@]:0:2} --help 2>/dev/null | grep -o -- "
               "'--[a-z-]*') ;;\n"

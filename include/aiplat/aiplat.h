@@ -17,6 +17,7 @@
 #include <aiplat/prompt_template.h>
 #include <aiplat/runtime.h>
 #include <aiplat/settings.h>
+#include <aiplat/thread_service.h>
 #include <aiplat/value.h>
 #include <aiplat/version.h>
 

@@ -14,8 +14,8 @@
 #include <aiplat/job_service.h>
 #include <aiplat/metrics.h>
 #include <aiplat/ports/cache.h>
-#include <aiplat/ports/checkpoint_store.h>
 #include <aiplat/ports/queue.h>
+#include <aiplat/thread_service.h>
 
 AIP_BEGIN_DECLS
 
@@ -41,7 +41,7 @@ struct aip_http_server_options {
         aip_metrics *metrics;         /* for /metrics; NULL: it is answered with 404 */
         const char *service;          /* how /health calls it; NULL: "gateway" */
         int32_t is_monitor;           /* serves /health, /ready and /metrics alone; `jobs` may be NULL */
-        struct aip_checkpoint_store checkpoints; /* for threads; ops NULL: they are answered with 404 */
+        aip_thread_service *threads;  /* NULL: they are answered with 404 */
 };
 
 /* Listens at once. AIP_EIO names the address when it cannot. */

@@ -26,6 +26,7 @@
 #include <aiplat/loops.h>
 #include <aiplat/processing_service.h>
 #include <aiplat/settings.h>
+#include <aiplat/thread_service.h>
 #include <aiplat/tool_registry.h>
 
 AIP_BEGIN_DECLS
@@ -55,6 +56,7 @@ AIP_API struct aip_store *aip_runtime_store(aip_runtime *runtime);
 AIP_API struct aip_queue aip_runtime_queue(aip_runtime *runtime);
 AIP_API struct aip_cache aip_runtime_cache(aip_runtime *runtime);
 AIP_API aip_job_service *aip_runtime_jobs(aip_runtime *runtime);
+AIP_API aip_thread_service *aip_runtime_threads(aip_runtime *runtime);
 AIP_API aip_catalog_service *aip_runtime_catalog(aip_runtime *runtime);
 /* Register providers of your own here, before the worker starts. */
 AIP_API aip_llm_registry *aip_runtime_llms(aip_runtime *runtime);

@@ -5,16 +5,13 @@
  */
 #include "job_saver.h"
 
+#include "checkpoint_image.h"
 #include "macros.h"
 #include "mem.h"
 
 #define RETRY_FIRST_MS 200
 #define RETRY_MAX_MS   5000
 #define TEXT_MAX_BYTES (256u << 20)
-/* When a whole checkpoint is due: reading the state must not take much more than what it holds. */
-#define ROW_BYTES   64 /* what a row costs beside its changes */
-#define BASE_FACTOR 4
-#define BASE_BYTES  (64u << 10)
 
 static void send_load(struct aip_job_saver *s);
 static void send_save(struct aip_job_saver *s);
@@ -62,88 +59,11 @@ void aip_job_saver_give_up(struct aip_job_saver *s)
 
 /* ── loading ─────────────────────────────────────────────────────────────────────────────────── */
 
-static int add_pending(const struct aip_checkpoint_load *load, aip_value **list, aip_error **err)
-{
-        for (size_t i = 0; i < load->ret_n_tasks; i++) {
-                const struct aip_checkpoint_task *task = &load->ret_tasks[i];
-                aip_value *said = NULL, *pair = NULL;
-                int r = aip_value_parse(task->value, &said, err);
-                if (r < 0)
-                        return r;
-                if (!(pair = aip_value_list()) ||
-                    aip_value_list_append(&pair, aip_value_int(task->place)) < 0) {
-                        aip_value_unref(pair);
-                        aip_value_unref(said);
-                        return aip_error_set_nomem(err);
-                }
-                if (aip_value_list_append(&pair, said) < 0) {
-                        aip_value_unref(pair);
-                        return aip_error_set_nomem(err);
-                }
-                if (aip_value_list_append(list, pair) < 0)
-                        return aip_error_set_nomem(err);
-        }
-        return 0;
-}
-
-static int apply_rows(const struct aip_checkpoint_load *load, aip_value **channels, aip_error **err)
-{
-        int r = 0;
-
-        for (size_t i = 0; r == 0 && i < load->ret_n; i++) {
-                aip_value *changes = NULL;
-                r = aip_value_parse(load->ret_checkpoints[i].changes, &changes, err);
-                if (r == 0)
-                        r = aip_graph_apply_changes(channels, changes, err);
-                aip_value_unref(changes);
-        }
-        return r;
-}
-
-/* Put the image together; its parts are consumed always. */
-static int join_image(const struct aip_checkpoint_load *load, aip_value *channels,
-                      aip_value *pending, aip_value **ret_image, aip_error **err)
-{
-        _cleanup_(aip_value_unref_p) aip_value *image = NULL;
-        int r = aip_value_parse(load->ret_checkpoints[load->ret_n - 1].place, &image, err);
-
-        if (r < 0) {
-                aip_value_unref(channels);
-                aip_value_unref(pending);
-                return r;
-        }
-        r = aip_value_object_set_cstr(&image, "channels", channels);
-        if (r < 0)
-                aip_value_unref(pending);
-        else
-                r = aip_value_object_set_cstr(&image, "pending", pending);
-        if (r < 0)
-                return aip_error_set_nomem(err);
-        *ret_image = AIP_TAKE(image);
-        return 0;
-}
-
-static int read_image(const struct aip_checkpoint_load *load, aip_value **ret_image,
-                      aip_error **err)
-{
-        _cleanup_(aip_value_unref_p) aip_value *channels = aip_value_object();
-        _cleanup_(aip_value_unref_p) aip_value *pending = aip_value_list();
-        int r = channels && pending ? 0 : aip_error_set_nomem(err);
-
-        if (r == 0)
-                r = apply_rows(load, &channels, err);
-        if (r == 0)
-                r = add_pending(load, &pending, err);
-        if (r == 0)
-                r = join_image(load, AIP_TAKE(channels), AIP_TAKE(pending), ret_image, err);
-        return r;
-}
-
 static void take_loaded(struct aip_job_saver *s, aip_error **err)
 {
         const struct aip_checkpoint_load *load = &s->load;
 
-        if (load->ret_n == 0 || read_image(load, &s->image, err) < 0)
+        if (load->ret_n == 0 || aip_checkpoint_image(load, &s->image, err) < 0)
                 return;
         s->n = load->ret_checkpoints[load->ret_n - 1].n;
         s->made_by = load->ret_checkpoints[load->ret_n - 1].job_id;
@@ -152,7 +72,7 @@ static void take_loaded(struct aip_job_saver *s, aip_error **err)
         s->base_bytes = load->ret_checkpoints[0].changes.n;
         s->since_bytes = 0;
         for (size_t i = 1; i < load->ret_n; i++)
-                s->since_bytes += load->ret_checkpoints[i].changes.n + ROW_BYTES;
+                s->since_bytes += aip_checkpoint_row_bytes(load->ret_checkpoints[i].changes);
 }
 
 int aip_job_saver_goes_on(const struct aip_job_saver *s)
@@ -238,9 +158,9 @@ static void note_kept(struct aip_job_saver *s)
                 s->base_bytes = s->changes.n;
                 s->since_bytes = 0;
         } else {
-                s->since_bytes += s->changes.n + ROW_BYTES;
+                s->since_bytes += aip_checkpoint_row_bytes(aip_buf_str(&s->changes));
         }
-        s->save->wants_whole = s->since_bytes > BASE_FACTOR * s->base_bytes + BASE_BYTES;
+        s->save->wants_whole = aip_checkpoint_is_base_due(s->base_bytes, s->since_bytes);
 }
 
 static void end_save(struct aip_job_saver *s, aip_error *err)

@@ -71,6 +71,7 @@ struct aip_runtime {
         aip_outbox_relay *relay;
         aip_retention_service *retention;
         aip_job_service *jobs;
+        aip_thread_service *threads;
         aip_job_feeds *feeds;
         aip_processing_service *worker;
         aip_http_server *gateway, *monitor;
@@ -197,6 +198,19 @@ static int make_feeds(struct aip_runtime *r, aip_error **err)
         return aip_job_feeds_new(&o, &r->feeds, err);
 }
 
+static int make_threads(struct aip_runtime *r, aip_error **err)
+{
+        struct aip_thread_service_options o = {.self_size = sizeof(o)};
+
+        o.loop = r->loop;
+        o.threads = r->store.threads;
+        o.checkpoints = r->store.checkpoints;
+        o.jobs = r->store.jobs;
+        o.catalog = r->catalog;
+        o.tools = r->tools;
+        return aip_thread_service_new(&o, &r->threads, err);
+}
+
 static int make_services(struct aip_runtime *r, aip_error **err)
 {
         struct aip_catalog_service_options catalog = {.self_size = sizeof(catalog)};
@@ -229,7 +243,8 @@ static int make_services(struct aip_runtime *r, aip_error **err)
         jobs.metrics = r->metrics;
         jobs.catalog = r->catalog;
         jobs.relay = r->relay;
-        if ((result = aip_job_service_new(&jobs, &r->jobs, err)) < 0)
+        if ((result = aip_job_service_new(&jobs, &r->jobs, err)) < 0 ||
+            (result = make_threads(r, err)) < 0)
                 return result;
         return make_feeds(r, err);
 }
@@ -382,7 +397,7 @@ int aip_runtime_start_gateway(aip_runtime *r, aip_error **err)
         o.store = r->store.jobs;
         o.queue = r->queue.queue;
         o.cache = r->cache.cache;
-        o.checkpoints = r->store.checkpoints;
+        o.threads = r->threads;
         o.feeds = r->feeds;
         o.metrics = r->metrics;
         o.host = r->settings->listen_host;
@@ -433,6 +448,7 @@ static void close_part(struct aip_runtime *r, enum part part, struct aip_op *op)
                 break;
         case PART_CATALOG:
                 aip_job_service_free(AIP_TAKE(r->jobs));
+                aip_thread_service_free(AIP_TAKE(r->threads));
                 aip_job_feeds_free(AIP_TAKE(r->feeds));
                 aip_catalog_service_close(r->catalog, op);
                 break;
@@ -629,6 +645,7 @@ void aip_runtime_free(aip_runtime *r)
         while (r->is_open)
                 aip_uv_loop_run(r->uv);
         aip_job_service_free(r->jobs);
+        aip_thread_service_free(r->threads);
         aip_job_feeds_free(r->feeds);
         aip_llm_registry_free(r->llms);
         aip_tool_registry_free(r->tools);
@@ -677,6 +694,11 @@ struct aip_cache aip_runtime_cache(aip_runtime *r)
 aip_job_service *aip_runtime_jobs(aip_runtime *r)
 {
         return r->jobs;
+}
+
+aip_thread_service *aip_runtime_threads(aip_runtime *r)
+{
+        return r->threads;
 }
 
 aip_catalog_service *aip_runtime_catalog(aip_runtime *r)

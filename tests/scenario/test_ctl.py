@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import time
+import uuid
 
 import programs
 import pytest
@@ -158,3 +159,38 @@ def test_wrong_usage_is_told_on_stderr(dev, arguments):
 def test_completion(dev, shell):
     done = dev.ctl("completion", shell)
     assert done.returncode == 0 and "submit" in done.stdout and "template" in done.stdout
+
+
+def test_threads(site):
+    thread = str(uuid.uuid4())
+    written = site.ctl("thread", "update", thread, '{"prompt": "hi"}', "--graph", "react-agent",
+                       "--as-node", "begin")
+    assert written.returncode == 0 and written.stdout == "checkpoint 1\n", written
+    assert thread in site.ctl("thread", "list").stdout
+    shown = site.ctl("thread", "show", thread)
+    assert shown.returncode == 0 and "idle" in shown.stdout, shown
+    state = site.ctl("thread", "state", thread)
+    assert json.loads(state.stdout)["prompt"] == "hi", state
+    whole = json.loads(site.ctl("thread", "state", thread, "--checkpoint", "1", "--json").stdout)
+    assert whole["next"] == ["agent"] and whole["source"] == "update", whole
+    history = json.loads(site.ctl("thread", "history", thread, "--json").stdout)
+    assert [entry["checkpoint"] for entry in history["checkpoints"]] == [1]
+    assert site.ctl("thread", "state", thread, "--checkpoint", "2").returncode == 66
+    assert site.ctl("thread", "update", thread, "{").returncode == 64
+    assert site.ctl("thread", "update", thread, "{}", "--checkpoint", "x").returncode == 64
+    assert site.ctl("thread", "show", str(uuid.uuid4())).returncode == 66
+
+
+def test_drawing_a_graph(site, tmp_path):
+    mermaid = site.ctl("graph", "draw", "react-agent")
+    assert mermaid.returncode == 0 and mermaid.stdout.startswith("flowchart TD"), mermaid
+    assert "agent<br/>llm" in mermaid.stdout
+    document = json.loads(site.ctl("graph", "get", "react-agent").stdout)
+    file = tmp_path / "graph.json"
+    file.write_text(json.dumps(document))
+    dot = site.ctl("graph", "draw", "--file", str(file), "--format", "graphviz")
+    assert dot.returncode == 0 and dot.stdout.startswith("digraph"), dot
+    assert site.ctl("graph", "draw", "react-agent", "--json").stdout.count("flowchart") == 1
+    assert site.ctl("graph", "draw", "nobody").returncode == 66
+    assert site.ctl("graph", "draw").returncode == 64
+    assert site.ctl("graph", "draw", "a", "--format", "png").returncode == 64

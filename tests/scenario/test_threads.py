@@ -87,8 +87,7 @@ def test_what_is_no_thread_is_refused(jobs):
     assert jobs.get("/v1/jobs?thread_id=mine").status == 422
     assert jobs.get("/v1/threads/mine/history").status == 404
     assert jobs.get(f"/v1/threads/{thread}/history?cursor=ff").status == 422
-    assert jobs.get(f"/v1/threads/{thread}/history").json() == {"checkpoints": [],
-                                                                  "next_cursor": None}
+    assert jobs.get(f"/v1/threads/{thread}/history").status == 404
 
 
 def test_from_the_command_line(site):
@@ -101,3 +100,119 @@ def test_from_the_command_line(site):
         assert json.loads(done.stdout)["result"] == expected
     listed = json.loads(site.ctl("list", "--thread", thread, "--json").stdout)
     assert [job["prompt"] for job in listed["jobs"]] == ["second", "first"]
+
+
+GATE = {
+    "state": {"prompt": {}, "n": {"type": "add"}, "log": {"type": "append"}},
+    "nodes": {
+        "count": {"type": "transform", "write": {"n": "1", "log": '"count"'}},
+        "small": {"type": "transform", "write": {"log": '"small"'}},
+        "big": {"type": "transform", "write": {"log": '"big"'}},
+    },
+    "edges": [{"from": "__start__", "to": "count"},
+              {"from": "count", "when": [{"if": ".n > 9", "to": "big"}], "else": "small"},
+              {"from": "small", "to": "__end__"}, {"from": "big", "to": "__end__"}],
+    "result": ".log | join(\",\")",
+}
+
+
+def test_threads_are_listed_and_tell_how_they_stand(site):
+    put(site.api, "ask", ASK)
+    put(site.api, "diary", DIARY)
+    ids = [str(uuid.uuid4()) for _ in range(5)]
+    for thread in ids:
+        site.api.wait(site.api.submit("one", graph_name="diary", thread_id=thread))
+    listed, cursor = [], ""
+    while True:
+        page = site.api.get(f"/v1/threads?limit=2{cursor}").json()
+        assert len(page["threads"]) <= 2
+        listed += [thread["thread_id"] for thread in page["threads"]]
+        if not page["next_cursor"]:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert [thread for thread in listed if thread in ids] == ids[::-1]
+    assert len(listed) == len(set(listed))
+    thread = site.api.get(f"/v1/threads/{ids[0]}").json()
+    assert thread["status"] == "idle" and thread["checkpoint"] == 3, thread
+    job = site.api.submit("?", graph_name="ask", thread_id=ids[0])
+    site.api.wait_status(job, "INTERRUPTED")
+    waiting = site.api.submit("waits", graph_name="diary", thread_id=ids[0])
+    thread = site.api.get(f"/v1/threads/{ids[0]}").json()
+    assert thread["status"] == "interrupted" and thread["job_id"] == job, thread
+    assert thread["jobs_waiting"] == 1, thread
+    refused = site.api.post(f"/v1/threads/{ids[0]}/state", {"values": {"answer": "x"}})
+    assert refused.status == 409, refused
+    site.api.post(f"/v1/jobs/{job}/cancel", {})
+    site.api.wait(waiting)
+    assert site.api.get(f"/v1/threads/{uuid.uuid4()}").status == 404
+
+
+def test_a_state_is_read_and_written_as_a_node(site):
+    put(site.api, "gate", GATE)
+    thread = str(uuid.uuid4())
+    job = site.api.wait(site.api.submit("go", graph_name="gate", thread_id=thread))
+    assert job["result"] == "count,small", job
+    path = f"/v1/threads/{thread}/state"
+    state = site.api.get(path).json()
+    assert state["values"]["log"] == ["count", "small"] and state["next"] == [], state
+    assert state["job_id"] == job["job_id"] and state["checkpoint"] == 3
+    first = site.api.get(f"{path}?checkpoint=1").json()
+    assert first["source"] == "input" and first["next"] == ["count"], first
+    # as if "count" had said so after the input: its router looks at what was written
+    forked = site.api.post(path, {"values": {"n": 20, "log": ["me"]}, "as_node": "count",
+                                  "checkpoint": 1})
+    assert forked.status == 200 and forked.json()["checkpoint"] == 4, forked
+    state = site.api.get(path).json()
+    assert state["values"] == {"prompt": "go", "n": 20, "log": ["me"]}, state
+    assert state["next"] == ["big"] and state["parent"] == 1, state
+    assert state["source"] == "update", state
+    # the job that follows begins with it
+    after = site.api.wait(site.api.submit("on", graph_name="gate", thread_id=thread))
+    assert after["result"] == "me,count,big", after
+    # in place: what comes next stays as it was
+    for n in range(3):
+        changed = site.api.post(path, {"values": {"log": [f"note {n}"]}})
+        assert changed.status == 200, changed
+    state = site.api.get(path).json()
+    assert state["values"]["log"][-3:] == ["note 0", "note 1", "note 2"], state
+    history = site.api.get(f"/v1/threads/{thread}/history?limit=3").json()["checkpoints"]
+    assert [entry["source"] for entry in history] == ["update"] * 3
+
+
+def test_a_thread_begins_with_a_state(site):
+    put(site.api, "diary", DIARY)
+    thread = str(uuid.uuid4())
+    path = f"/v1/threads/{thread}/state"
+    unnamed = site.api.post(path, {"values": {"said": ["zero"]}})
+    assert unnamed.status == 422 and "graph_name" in str(unnamed.json()), unnamed
+    made = site.api.post(path, {"values": {"said": ["zero"]}, "graph_name": "diary"})
+    assert made.status == 200 and made.json() == {"thread_id": thread, "checkpoint": 1}
+    assert site.api.get(f"/v1/threads/{thread}").json()["status"] == "idle"
+    job = site.api.wait(site.api.submit("one", graph_name="diary", thread_id=thread))
+    assert job["result"] == "zero, one", job
+
+
+def test_what_cannot_be_written_is_refused(site):
+    put(site.api, "gate", GATE)
+    thread = str(uuid.uuid4())
+    site.api.wait(site.api.submit("go", graph_name="gate", thread_id=thread))
+    path = f"/v1/threads/{thread}/state"
+    for body, word in (({}, "values"), ({"values": [1]}, "object"), ({"values": {"m": 1}}, "m"),
+                       ({"values": {"n": "x"}}, "n"), ({"as_node": "nobody"}, "nobody"),
+                       ({"as_node": ""}, "as_node"), ({"values": {}, "checkpoint": 77}, "77"),
+                       ({"values": {}, "graph_name": "none"}, "none"),
+                       ({"values": {}, "graph_name": "assistant"}, "assistant"),
+                       ({"values": {}, "more": 1}, "more")):
+        refused = site.api.post(path, body)
+        assert refused.status == 422 and word in str(refused.json()), (body, refused, str(refused.json()))
+    assert site.api.get(path).json()["checkpoint"] == 3
+    for wrong in ("?checkpoint=0", "?checkpoint=-1", "?checkpoint=x", "?checkpoint="):
+        assert site.api.get(path + wrong).status == 422, wrong
+    assert site.api.get(f"{path}?checkpoint=4").status == 404
+    assert site.api.get(f"/v1/threads/{uuid.uuid4()}/state").status == 404
+    assert site.api.get("/v1/threads/mine/state").status == 404
+    assert site.api.get("/v1/threads?cursor=ff").status == 422
+    assert site.api.get("/v1/threads?limit=0").status == 422
+    # a job is no thread
+    alone = site.api.wait(site.api.submit("go", graph_name="gate"))["job_id"]
+    assert site.api.get(f"/v1/threads/{alone}/history").status == 404

@@ -10,7 +10,11 @@ void http_list_jobs(struct http_request *request);
 void http_get_job(struct http_request *request);
 void http_cancel_job(struct http_request *request);
 void http_resume_job(struct http_request *request);
+void http_list_threads(struct http_request *request);
+void http_get_thread(struct http_request *request);
 void http_thread_history(struct http_request *request);
+void http_get_thread_state(struct http_request *request);
+void http_put_thread_state(struct http_request *request);
 
 /* event_controller.c */
 void http_job_events(struct http_request *request);
