@@ -149,6 +149,7 @@ static void end_task(struct driver *d, aip_graph_task *task)
                 d->n_running++;
                 return;
         }
+        AIP_FAULT_POINT("graph.task");
         d->has_failed |= task->err != NULL;
         if (d->keeper.is_needed && !d->err &&
             aip_graph_keeper_tell_ended(&d->keeper, task, &d->err) < 0)
@@ -162,6 +163,7 @@ static const struct step *launch(struct driver *d)
                 return &STEP_FAIL;
         if (d->keeper.is_needed && aip_graph_keeper_tell_started(&d->keeper, &d->err) < 0)
                 return &STEP_FAIL;
+        AIP_FAULT_POINT("graph.step");
         for (uint32_t i = 0; i < d->state.n_tasks; i++) {
                 aip_graph_task *task = &d->state.tasks[i];
                 if (d->has_failed || d->stop_code)

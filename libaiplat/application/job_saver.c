@@ -6,6 +6,7 @@
 #include "job_saver.h"
 
 #include "checkpoint_image.h"
+#include "fault_point.h"
 #include "macros.h"
 #include "mem.h"
 
@@ -184,6 +185,8 @@ static void save_done(struct aip_op *op)
                 s->is_stale = 1;
                 aip_error_set(&err, AIP_ESTATE, "the job is another worker's, or was cancelled");
         }
+        if (!err)
+                AIP_FAULT_POINT("graph.saved");
         if (!err && s->n_tasks == 0)
                 note_kept(s);
         end_save(s, err);
@@ -192,7 +195,9 @@ static void save_done(struct aip_op *op)
 static void send_save(struct aip_job_saver *s)
 {
         s->op.op = (struct aip_op){.done = save_done};
+        AIP_FAULT_POINT("graph.save");
         s->store.ops->save(s->store.self, &s->op);
+        AIP_FAULT_POINT("graph.sent");
 }
 
 static enum aip_checkpoint_source source_of(const struct aip_job_saver *s,

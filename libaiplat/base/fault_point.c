@@ -14,22 +14,38 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST_RULES   64
+#define MOST_RULES    64
 #define MOST_SLEEP_MS 600000
-#define EXIT_CODE    70
-#define GOLDEN_GAMMA 0x9e3779b97f4a7c15u
+#define EXIT_CODE     70
+#define GOLDEN_GAMMA  0x9e3779b97f4a7c15u
 
 static const char *const names[] = {
-        "accept.committed", "publish.sent",     "publish.confirmed", "claim.committed",
-        "claim.acknowledged", "run.step",       "finish.sent",       "finish.committed",
-        "outbox.forgotten", "heartbeat",        "recover",           "promote",
-        "sweep",            "release",
+        "accept.committed",
+        "publish.sent",
+        "publish.confirmed",
+        "claim.committed",
+        "claim.acknowledged",
+        "run.step",
+        "finish.sent",
+        "finish.committed",
+        "outbox.forgotten",
+        "heartbeat",
+        "recover",
+        "promote",
+        "sweep",
+        "release",
+        "graph.step",
+        "graph.task",
+        "graph.save",
+        "graph.sent",
+        "graph.saved",
 };
 
 enum action { ACTION_KILL, ACTION_STOP, ACTION_EXIT, ACTION_SLEEP };
 
 struct rule {
-        const char *name; /* one of `names` */
+        const char *name; /* one of `names`, or the first of a family */
+        size_t n_name;    /* the bytes of it that count */
         enum action action;
         long sleep_ms;
         unsigned long nth;  /* 0: not by count */
@@ -49,12 +65,20 @@ static int refuse(aip_error **err, struct aip_str entry, const char *what)
                              AIP_STR_ARG(entry), what);
 }
 
-static const char *find_name(struct aip_str name)
+/* A whole name, or with `*` at its end the beginning of at least one. */
+static int take_name(struct aip_str name, struct rule *rule)
 {
-        for (size_t i = 0; i < AIP_ARRAY_SIZE(names); i++)
-                if (aip_str_eq(name, aip_str_of(names[i])))
-                        return names[i];
-        return NULL;
+        int is_family = name.n > 1 && name.p[name.n - 1] == '*';
+        size_t n = is_family ? name.n - 1 : name.n;
+
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(names); i++) {
+                if (strncmp(names[i], name.p, n) != 0 || (!is_family && names[i][n] != '\0'))
+                        continue;
+                rule->name = names[i];
+                rule->n_name = is_family ? n : n + 1;
+                return 1;
+        }
+        return 0;
 }
 
 /* Takes `word` off the front of the text. */
@@ -125,8 +149,7 @@ static int read_rule(const char **at, struct rule *rule, aip_error **err)
         size_t name_bytes = strcspn(begin, "=;");
 
         *at = begin + name_bytes;
-        rule->name = find_name(aip_str_make(begin, name_bytes));
-        if (!rule->name)
+        if (!take_name(aip_str_make(begin, name_bytes), rule))
                 return refuse(err, entry, "no such fault point");
         if (!skip(at, "=") || !take_action(at, rule))
                 return refuse(err, entry, "the action is kill, stop, exit or sleep:MS");
@@ -151,8 +174,8 @@ int aip_fault_points_set(const char *specification, aip_error **err)
         }
         memcpy(rules, read, sizeof(rules));
         n_rules = n;
-        atomic_store(&random_state, (unsigned long long)time(NULL) ^
-                                            (unsigned long long)getpid() << 32);
+        atomic_store(&random_state, (unsigned long long)time(NULL) ^ (unsigned long long)getpid()
+                                                                             << 32);
         return 0;
 }
 
@@ -175,11 +198,11 @@ static int applies(struct rule *rule)
         return rule->probability >= 1.0 || draw() < rule->probability;
 }
 
-static void act(const struct rule *rule)
+static void act(const struct rule *rule, const char *name)
 {
         struct timespec pause = {rule->sleep_ms / 1000, rule->sleep_ms % 1000 * 1000000};
 
-        fprintf(stderr, "fault point %s\n", rule->name);
+        fprintf(stderr, "fault point %s\n", name);
         switch (rule->action) {
         case ACTION_KILL:
                 kill(getpid(), SIGKILL);
@@ -198,6 +221,6 @@ static void act(const struct rule *rule)
 void aip_fault_point(const char *name)
 {
         for (size_t i = 0; i < n_rules; i++)
-                if (strcmp(rules[i].name, name) == 0 && applies(&rules[i]))
-                        act(&rules[i]);
+                if (strncmp(rules[i].name, name, rules[i].n_name) == 0 && applies(&rules[i]))
+                        act(&rules[i], name);
 }

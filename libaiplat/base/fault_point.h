@@ -8,7 +8,8 @@
  * NAME=ACTION, then `@N` (the Nth time in this process only) or `%P` (with probability P), else each
  * time. Actions: `kill` (SIGKILL to itself), `stop` (SIGSTOP to itself, until somebody continues it),
  * `exit` (at once, without any clean-up), `sleep:MS` (the thread that came by). Of several entries for
- * one point each is looked at.
+ * one point each is looked at. A NAME that ends with `*` is every point that begins like it, counted
+ * together: `graph.*=kill@N` is the Nth boundary of the steps of graphs.
  *
  * Without the meson option fault_points a point is nothing at all, not even its name.
  */

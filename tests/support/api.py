@@ -56,7 +56,9 @@ class Api:
             try:
                 connection.request(method, path, body, headers)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # it has heard enough before it heard all: the answer says why
+                if connection.sock is None:
+                    raise  # it was gone before it heard anything
+                # it has heard enough before it heard all: the answer says why
             answer = connection.getresponse()
             return Answer(answer.status, answer.getheaders(), answer.read())
         finally:

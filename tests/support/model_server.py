@@ -28,7 +28,8 @@ it ended.
 A rule is an object; every member may be left out:
 
     when it applies   protocol ("openai" | "anthropic"), model (equal), contains (in the messages),
-                      times (only for the next N requests that match)
+                      last (the last message's role: "user", "tool"), times (only for the next N
+                      requests that match)
     how it answers    latency_ms, status, headers {}, error {type, code, message}, body (sent as
                       it stands), text (the answer), echo, empty, no_choices, no_usage, malformed,
                       html, finish (stop | length | content_filter | tool_calls), tokens (completion
@@ -128,6 +129,7 @@ class Call:
         if protocol == "anthropic" and "system" in body:
             by_role["system"].append(text_of(body["system"]))
         self.system = "\n".join(by_role["system"])
+        self.last = messages[-1].get("role") if messages else None
         # answers of tools are turns of the user with Anthropic, and have no text
         self.user = next((text for text in reversed(by_role["user"]) if text), "")
         self.prompt_tokens = count_tokens("".join("".join(texts) for texts in by_role.values()))
@@ -416,6 +418,7 @@ class Models:
         return (rule.get("times", 1) > 0
                 and rule.get("protocol", call.protocol) == call.protocol
                 and rule.get("model", call.model) == call.model
+                and rule.get("last", call.last) == call.last
                 and ("contains" not in rule or rule["contains"] in call.user
                      or rule["contains"] in call.system))
 

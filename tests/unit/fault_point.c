@@ -2,6 +2,7 @@
 #include "fault_point.h"
 #include "macros.h"
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,6 +78,19 @@ Test(fault_point, the_nth_time_only)
         cr_assert(is_killed(pass("claim.committed=stop;accept.committed=kill@3;", 3)));
 }
 
+Test(fault_point, a_family_is_counted_together)
+{
+        cr_assert(is_killed(pass("accept.*=kill@3", 3)));
+        cr_assert(is_unhurt(pass("accept.*=kill@3", 2)));
+        cr_assert(is_unhurt(pass("claim.*=kill", 10)), "another family");
+        cr_assert_eq(aip_fault_points_set("graph.*=sleep:0", NULL), 0);
+        cr_redirect_stderr();
+        AIP_FAULT_POINT("graph.saved");
+        fflush(stderr);
+        cr_assert_stderr_eq_str("fault point graph.saved\n");
+        cr_assert_eq(aip_fault_points_set(NULL, NULL), 0);
+}
+
 Test(fault_point, with_a_probability)
 {
         cr_assert(is_unhurt(pass("accept.committed=kill%0", 10000)));
@@ -88,6 +102,8 @@ Test(fault_point, bad_specifications_name_what_is_wrong)
 {
         static const char *const bad[][2] = {
                 {"accept=kill", "'accept=kill': no such fault point"},
+                {"*=kill", "no such fault point"},
+                {"nothing.*=kill", "no such fault point"},
                 {"accept.committed", "the action is"},
                 {"accept.committed=die", "the action is"},
                 {"accept.committed=sleep", "the action is"},
