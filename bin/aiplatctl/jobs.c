@@ -168,7 +168,7 @@ static const struct argp_option submit_options[] = {
         {"var", KEY_VARIABLE, "NAME=VALUE", 0, "A variable of the template; may be repeated", 0},
         {"graph", KEY_GRAPH, "NAME", 0, "The graph to run (assistant)", 0},
         {"input", KEY_INPUT, "JSON", 0,
-         "An object for the graph; with it the prompt may be left out", 0},
+         "An object for the graph; with it, or with --thread, the prompt may be left out", 0},
         {"metadata", KEY_METADATA, "JSON", 0, "An object that is kept with the job", 0},
         {"max-attempts", KEY_MAX_ATTEMPTS, "N", 0, "Attempts in all (3)", 0},
         {"delay", KEY_DELAY, "SECONDS", 0, "Run it so much later", 0},
@@ -286,7 +286,8 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
                 s->prompt = argument;
                 return 0;
         case ARGP_KEY_NO_ARGS:
-                if (aip_value_get_cstr(s->body, "input"))
+                if (aip_value_get_cstr(s->body, "input") ||
+                    aip_value_get_cstr(s->body, "thread_id"))
                         return 0;
                 argp_error(state, "a prompt is wanted, or - to read it from standard input");
                 return 0;

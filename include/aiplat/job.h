@@ -89,7 +89,7 @@ struct aip_job_spec {
         int64_t run_at_us;             /* not before; 0 or past: at once; at most year 9999 */
         int32_t is_streamed;           /* what happens in its run is told while it happens */
         /* For the graph: a JSON object (checked by the caller), or empty. With it the prompt may be
-         * empty. */
+         * empty. With neither, a job of a thread goes on where the thread stands. */
         struct aip_str input_json;
         /* Jobs of one thread run one after the other, each from the state in which the last has left
          * it. Nil: none. Not with run_at. */
@@ -157,6 +157,8 @@ AIP_API const struct aip_job_fields *aip_job_fields(const aip_job *job);
  * transition; AIP_ESTATE when the job is not QUEUED, or does not wait. */
 AIP_API int aip_job_hold(aip_job *job, aip_error **err);
 AIP_API int aip_job_take_turn(aip_job *job, int64_t now_us, aip_error **err);
+/* It brings neither prompt nor input: the run goes on where its thread stands, instead of beginning again. */
+AIP_API int aip_job_fields_go_on(const struct aip_job_fields *fields);
 /* It is QUEUED and waits for its turn. */
 AIP_API int aip_job_waits(const aip_job *job);
 

@@ -245,9 +245,8 @@ static void tell_usage(const struct aip_job_run *run, const aip_value *state,
 static int print_result(const struct aip_job_run *run, const aip_value *state, struct aip_buf *out,
                         aip_error **err)
 {
-        return run->graph.document
-                       ? aip_graph_document_result(run->graph.document, state, out, err)
-                       : aip_value_print(state, out, err);
+        return run->graph.document ? aip_graph_document_result(run->graph.document, state, out, err)
+                                   : aip_value_print(state, out, err);
 }
 
 static int complete(struct aip_job_run *run, const aip_value *state, aip_error **err)
@@ -322,7 +321,8 @@ static void conclude(struct aip_job_run *run, const aip_value *state, aip_error 
 /* There would be no run to go on when the answer comes. */
 static void fail_asking(aip_error **err)
 {
-        aip_error_set(err, AIP_EUNSUPPORTED, "the graph asks a question, and its runs are not kept");
+        aip_error_set(err, AIP_EUNSUPPORTED,
+                      "the graph asks a question, and its runs are not kept");
         aip_error_set_kind(*err, "graph_interrupted");
 }
 
@@ -419,6 +419,9 @@ static int prepare_input(struct aip_job_run *run, aip_error **err)
 {
         _cleanup_(aip_value_unref_p) aip_value *input = NULL;
 
+        run->goes_on = aip_job_fields_go_on(aip_job_fields(run->job));
+        if (run->goes_on)
+                return 0;
         if (run->graph.document)
                 return read_input(run, err);
         input = aip_value_object();
@@ -520,7 +523,7 @@ static void start_graph(struct aip_job_run *run)
         if (run->progress)
                 run->graph_run.observer = aip_job_progress_observer(run->progress);
         run->graph_run.image = run->saver.image;
-        if (aip_job_saver_goes_on(&run->saver))
+        if (run->goes_on || aip_job_saver_goes_on(&run->saver))
                 run->graph_run.answers = run->answers;
         else
                 run->graph_run.input = run->input;
@@ -533,17 +536,36 @@ static void start_graph(struct aip_job_run *run)
         aip_graph_run_start(run->ports->loop, &run->graph_run);
 }
 
+static void fail_goes_on(aip_error **err)
+{
+        aip_error_set(err, AIP_ESTATE, "the thread has no state to go on with");
+        aip_error_set_kind(*err, "caller_thread_has_no_state");
+}
+
 static void loaded(struct aip_job_saver *saver)
 {
         struct aip_job_run *run = AIP_CONTAINER_OF(saver, struct aip_job_run, saver);
         aip_error *err = AIP_TAKE(saver->load.op.err);
 
+        if (saver->is_stale)
+                run->stop = AIP_RUN_GONE;
         if (!err && run->stop != AIP_RUN_GOES_ON)
                 aip_error_set(&err, AIP_ECANCELLED, "stopped before it went on");
+        if (!err && run->goes_on && !saver->image)
+                fail_goes_on(&err);
         if (err)
                 conclude(run, NULL, err);
         else
                 start_graph(run);
+}
+
+/* Its graph keeps nothing, or there is nowhere to keep it. */
+static void fail_unkept(struct aip_job_run *run)
+{
+        aip_error *err = NULL;
+
+        fail_goes_on(&err);
+        conclude(run, NULL, err);
 }
 
 static void go_on(struct aip_job_run *run)
@@ -557,10 +579,13 @@ static void go_on(struct aip_job_run *run)
                                    has_thread ? &f->thread_id : &f->id);
                 run->saver.loaded = loaded;
                 run->saver.fork_n = f->checkpoint;
+                run->saver.is_to_go_on = run->goes_on;
         }
         /* Created, then claimed: nothing of its own can have been kept yet. */
         if (run->saver.store.ops && (has_thread || run->fence.version > 2))
                 aip_job_saver_load(&run->saver);
+        else if (run->goes_on)
+                fail_unkept(run);
         else
                 start_graph(run);
 }

@@ -93,6 +93,7 @@ struct aip_job_run {
         struct aip_slot_holder *slot;      /* its configuration's; NULL once the outcome is known */
         int is_recording;
         int is_in_graph;
+        int goes_on; /* where its thread stands: it has no input */
 
         struct aip_job_finish finish;
         struct aip_transition transition;

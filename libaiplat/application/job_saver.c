@@ -16,6 +16,7 @@
 
 static void send_load(struct aip_job_saver *s);
 static void send_save(struct aip_job_saver *s);
+static void keep_fork(struct aip_job_saver *s);
 
 /* ── the store is away ───────────────────────────────────────────────────────────────────────── */
 
@@ -123,7 +124,10 @@ static void load_done(struct aip_op *op)
                         refuse_fork(s, &op->err);
         }
         s->is_loading = 0;
-        s->loaded(s);
+        if (!op->err && s->is_to_go_on && aip_job_saver_forks(s))
+                keep_fork(s);
+        else
+                s->loaded(s);
 }
 
 static void send_load(struct aip_job_saver *s)
@@ -172,6 +176,21 @@ static void end_save(struct aip_job_saver *s, aip_error *err)
         aip_op_finish(s->loop, &save->op, err);
 }
 
+/* What the run begins with is this job's now. `err` is consumed always. */
+static void end_fork(struct aip_job_saver *s, aip_error *err)
+{
+        if (!err) {
+                s->n = s->top = s->base = s->op.checkpoint.n;
+                s->base_bytes = s->changes.n;
+                s->since_bytes = 0;
+                s->made_by = s->fence.job_id;
+        }
+        s->is_forking = 0;
+        release_save(s);
+        s->load.op.err = err;
+        s->loaded(s);
+}
+
 static void save_done(struct aip_op *op)
 {
         struct aip_job_saver *s = AIP_CONTAINER_OF(op, struct aip_job_saver, op.op);
@@ -187,6 +206,10 @@ static void save_done(struct aip_op *op)
         }
         if (!err)
                 AIP_FAULT_POINT("graph.saved");
+        if (s->is_forking) {
+                end_fork(s, err);
+                return;
+        }
         if (!err && s->n_tasks == 0)
                 note_kept(s);
         end_save(s, err);
@@ -198,6 +221,51 @@ static void send_save(struct aip_job_saver *s)
         AIP_FAULT_POINT("graph.save");
         s->store.ops->save(s->store.self, &s->op);
         AIP_FAULT_POINT("graph.sent");
+}
+
+/* The image as two texts: where the run stands, and all its channels. */
+static int print_image(struct aip_job_saver *s, aip_error **err)
+{
+        _cleanup_(aip_value_unref_p) aip_value *place = aip_value_ref(s->image);
+        _cleanup_(aip_value_unref_p) aip_value *whole = aip_value_object();
+        const aip_value *channels = aip_value_get_cstr(s->image, "channels");
+        int r;
+
+        if (!whole || aip_value_object_set_cstr(&whole, "set", aip_value_ref(channels)) < 0 ||
+            aip_value_object_remove(&place, AIP_STR("channels")) < 0)
+                return aip_error_set_nomem(err);
+        if ((r = aip_value_print(place, &s->place, err)) < 0)
+                return r;
+        return aip_value_print(whole, &s->changes, err);
+}
+
+/* A run that begins at an older checkpoint without an input keeps it as its own first: what its tasks say must
+ * not be taken for what those of the run that made it said. Nor is what they said its own. */
+static void keep_fork(struct aip_job_saver *s)
+{
+        aip_error *err = NULL;
+
+        s->is_forking = 1;
+        s->retry_ms = RETRY_FIRST_MS;
+        if (aip_value_object_remove(&s->image, AIP_STR("pending")) < 0)
+                aip_error_set_nomem(&err);
+        if (err || print_image(s, &err) < 0) {
+                end_fork(s, err);
+                return;
+        }
+        s->op = (struct aip_checkpoint_save){.fence = s->fence};
+        s->op.checkpoint = (struct aip_checkpoint){
+                .owner = s->owner,
+                .n = s->top + 1,
+                .parent = s->n,
+                .base = s->top + 1,
+                .job_id = s->fence.job_id,
+                .step = (int32_t)aip_value_as_int(aip_value_get_cstr(s->image, "step"), 0),
+                .source = AIP_CHECKPOINT_FORK,
+                .place = aip_buf_str(&s->place),
+                .changes = aip_buf_str(&s->changes),
+        };
+        send_save(s);
 }
 
 static enum aip_checkpoint_source source_of(const struct aip_job_saver *s,

@@ -26,6 +26,8 @@ struct aip_job_saver {
         int is_stale;  /* the store has refused: the job is not ours any more */
         int is_given_up; /* what the store does not take now is not tried again */
         int is_loading;
+        int is_to_go_on; /* where the image stands, whoever made it: the job brings no input */
+        int is_forking;  /* what it begins with is being kept as its own */
 
         struct aip_checkpoint_load load;
         struct aip_checkpoint_save op;

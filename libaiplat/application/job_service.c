@@ -98,6 +98,17 @@ static int check_variables(const aip_prompt_template *template, struct aip_str v
         return aip_error_set(err, AIP_EINVAL, "variables: the template needs: %s", missing.p);
 }
 
+/* What the job is to go on with must have been kept. */
+static int check_goes_on(const struct aip_graph_entry *graph, aip_error **err)
+{
+        if (graph->version > 0 ||
+            !aip_str_eq(aip_graph_document_name(graph->document), aip_str_of("assistant")))
+                return 0;
+        return aip_error_set(err, AIP_EINVAL,
+                             "prompt: is required: the graph 'assistant' keeps no state to go on "
+                             "with");
+}
+
 /* The graph is there, and takes what the job feeds it. */
 static int check_input(const aip_catalog *catalog, const struct aip_job_fields *f, aip_error **err)
 {
@@ -108,11 +119,13 @@ static int check_input(const aip_catalog *catalog, const struct aip_job_fields *
         if (!graph)
                 return aip_error_set(err, AIP_ENOTFOUND, "graph_name: no graph '%.*s'",
                                      (int)f->graph_name.n, f->graph_name.p);
+        if (aip_job_fields_go_on(f))
+                return check_goes_on(graph, err);
         if (graph->version == 0 && aip_str_eq(f->graph_name, aip_str_of("assistant")))
-                return f->input_json.n == 0
-                               ? 0
-                               : aip_error_set(err, AIP_EINVAL, "input: the graph 'assistant' "
-                                                                "takes the prompt alone");
+                return f->input_json.n == 0 ? 0
+                                            : aip_error_set(err, AIP_EINVAL,
+                                                            "input: the graph 'assistant' "
+                                                            "takes the prompt alone");
         r = f->input_json.n > 0 ? aip_value_parse(f->input_json, &input, err) : 0;
         return r < 0 ? r
                      : aip_graph_document_input(graph->document, f->prompt, input, &channels, err);
@@ -641,9 +654,8 @@ static int move_resumed(struct aip_job_resume *resume, aip_error **err)
         if (aip_value_print(resume->answers ? resume->answers : answers, &text, NULL) < 0)
                 return aip_error_set(err, AIP_EINVAL, "answers: at most %u bytes of JSON",
                                      AIP_JOB_QUESTIONS_MAX_BYTES);
-        return aip_job_resume(resume->job, aip_buf_str(&text),
-                              aip_wall_us(resume->service->loop), &resume->resumption.transition,
-                              err);
+        return aip_job_resume(resume->job, aip_buf_str(&text), aip_wall_us(resume->service->loop),
+                              &resume->resumption.transition, err);
 }
 
 static void resumed(struct aip_op *op)

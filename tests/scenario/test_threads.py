@@ -169,6 +169,10 @@ def test_a_state_is_read_and_written_as_a_node(site):
     # the job that follows begins with it
     after = site.api.wait(site.api.submit("on", graph_name="gate", thread_id=thread))
     assert after["result"] == "me,count,big", after
+    # a job without a prompt goes on where the state stands, here at "big"
+    again = site.api.wait(site.api.post("/v1/jobs", {"graph_name": "gate", "thread_id": thread,
+                                                     "checkpoint": 4}).json()["job_id"])
+    assert again["result"] == "me,big", again
     # in place: what comes next stays as it was
     for n in range(3):
         changed = site.api.post(path, {"values": {"log": [f"note {n}"]}})
@@ -216,3 +220,57 @@ def test_what_cannot_be_written_is_refused(site):
     # a job is no thread
     alone = site.api.wait(site.api.submit("go", graph_name="gate"))["job_id"]
     assert site.api.get(f"/v1/threads/{alone}/history").status == 404
+
+
+STEPS = {
+    "state": {"said": {"type": "append"}, "answer": {}},
+    "nodes": {
+        "one": {"type": "transform", "write": {"said": '"one"'}},
+        "ask": {"type": "human", "question": '"Go on?"', "write": {"said": "$answer"}},
+        "beside": {"type": "transform", "write": {"said": '"beside"'}},
+        "last": {"type": "transform", "write": {"answer": '.said | join(",")'}},
+    },
+    "edges": [{"from": "__start__", "to": "one"}, {"from": "one", "to": ["ask", "beside"]},
+              {"from": ["ask", "beside"], "to": "last"}, {"from": "last", "to": "__end__"}],
+}
+
+
+def go_on(site, thread, **fields):
+    answer = site.api.post("/v1/jobs", {"graph_name": "steps", "thread_id": thread, **fields})
+    assert answer.status == 201, answer
+    return answer.json()["job_id"]
+
+
+def test_a_job_goes_on_where_its_thread_stands(site):
+    put(site.api, "steps", STEPS)
+    thread = str(uuid.uuid4())
+    first = site.api.post("/v1/jobs", {"graph_name": "steps", "thread_id": thread, "input": {}})
+    first = first.json()["job_id"]
+    site.api.wait_status(first, "INTERRUPTED")
+    site.api.post(f"/v1/jobs/{first}/cancel", {})
+    # the question that was open is asked again, what had finished does not run again
+    second = go_on(site, thread)
+    site.api.wait_status(second, "INTERRUPTED")
+    assert site.api.post(f"/v1/jobs/{second}/resume", {"value": "yes"}).status == 200
+    assert site.api.wait(second)["result"] == "one,yes,beside"
+    # an older one is a fork: asked anew, answered differently
+    for answer in ("no", "never"):
+        third = go_on(site, thread, checkpoint=2)
+        site.api.wait_status(third, "INTERRUPTED")
+        assert site.api.post(f"/v1/jobs/{third}/resume", {"value": answer}).status == 200
+        assert site.api.wait(third)["result"] == f"one,{answer},beside"
+    sources = [entry["source"] for entry in
+               site.api.get(f"/v1/threads/{thread}/history").json()["checkpoints"]]
+    assert sources.count("fork") == 2, sources
+    # at the end there is nothing to do
+    assert site.api.wait(go_on(site, thread))["result"] == "one,never,beside"
+
+
+def test_there_must_be_something_to_go_on_with(site):
+    put(site.api, "steps", STEPS)
+    job = site.api.wait(go_on(site, str(uuid.uuid4())))
+    assert job["status"] == "FAILED" and job["error_code"] == "caller_thread_has_no_state", job
+    thread = str(uuid.uuid4())
+    for body in ({"thread_id": thread}, {"thread_id": thread, "graph_name": "steps", "prompt": ""},
+                 {"graph_name": "steps"}):
+        assert site.api.post("/v1/jobs", body).status == 422, body

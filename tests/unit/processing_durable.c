@@ -184,17 +184,20 @@ static void close_worker(void)
         aip_graph_unref((aip_graph *)graphs[0].graph);
 }
 
-/* Straight into the store: the catalog does not know the graph. */
-static struct aip_id create(void)
+/* Straight into the store: the catalog does not know the graph. A `checkpoint` of the thread: it goes on there. */
+static struct aip_id create_in(struct aip_id thread, int64_t checkpoint)
 {
         static struct aip_id_source ids;
-        struct aip_seeded_random generator;
+        static struct aip_seeded_random generator;
         struct aip_job_create create = {.op.done = count_done};
         struct aip_job_spec spec = AIP_JOB_SPEC_INIT;
         aip_job *job = NULL;
 
-        aip_id_source_init(&ids, aip_random_seeded(&generator, 5));
-        spec.prompt = AIP_STR("p");
+        if (checkpoint == 0)
+                aip_id_source_init(&ids, aip_random_seeded(&generator, 5));
+        spec.prompt = checkpoint == 0 ? AIP_STR("p") : AIP_STR("");
+        spec.thread_id = thread;
+        spec.checkpoint = checkpoint;
         spec.config_name = AIP_STR("fast");
         spec.graph_name = AIP_STR("rounds");
         struct aip_id id = aip_id_next(&ids, aip_wall_us(one.loop.port));
@@ -205,6 +208,11 @@ static struct aip_id create(void)
         cr_assert_null(create.op.err);
         aip_job_free(job);
         return id;
+}
+
+static struct aip_id create(void)
+{
+        return create_in((struct aip_id){{0}}, 0);
 }
 
 static void expect_result(const struct aip_id *id)
@@ -244,13 +252,23 @@ Test(processing_durable, the_assistant_is_not_kept)
         close_worker();
 }
 
-static void die(int64_t after_ms, enum aip_graph_durability durability)
+/* A thread in which one job has run to its end, and another begins without an input at its second checkpoint. */
+static struct aip_id create_fork(void)
+{
+        struct aip_id thread = {{1}}, first = create_in(thread, 0);
+
+        cr_assert(test_loop_wait(&one.loop, 20000, has_ended, &first));
+        memset(n_runs, 0, sizeof(n_runs));
+        return create_in(thread, 2);
+}
+
+static void die(int64_t after_ms, enum aip_graph_durability durability, int is_fork)
 {
         struct node_options o;
         struct node other;
 
         open_worker(durability);
-        struct aip_id id = create();
+        struct aip_id id = is_fork ? create_fork() : create();
         pass_ms(&one, 1000); /* it is found within a second */
         while (stored(&one, &id)->status == AIP_JOB_QUEUED)
                 pass_ms(&one, 1);
@@ -265,7 +283,7 @@ static void die(int64_t after_ms, enum aip_graph_durability durability)
         node_open(&other, one.loop.port, &one.store, &one.broker, &o);
         cr_assert(test_loop_wait(&one.loop, 60000, has_ended, &id), "after %d", (int)after_ms);
         expect_result(&id);
-        cr_expect_eq(gates[1].n_loads, 1);
+        cr_expect_leq(gates[1].n_loads, is_fork ? 2 : 1);
         gates[0].is_shut = one.node.jobs.is_cut_off = 0;
         pass_ms(&one, 10000); /* the first hears that it has lost the job */
         cr_expect_eq(aip_processing_service_running(one.node.worker), 0u);
@@ -279,7 +297,31 @@ static void die(int64_t after_ms, enum aip_graph_durability durability)
 Test(processing_durable, another_worker_goes_on_after_a_death_at_any_moment, .timeout = 120)
 {
         for (int ms = 0; ms < 400; ms += 13)
-                die(ms, (enum aip_graph_durability)(ms % 2));
+                die(ms, (enum aip_graph_durability)(ms % 2), 0);
+}
+
+Test(processing_durable, a_fork_goes_on_after_a_death_at_any_moment, .timeout = 120)
+{
+        for (int ms = 0; ms < 400; ms += 13)
+                die(ms, (enum aip_graph_durability)(ms % 2), 1);
+}
+
+/* What is tried again from one checkpoint runs again: it does not find what an earlier try has said. */
+Test(processing_durable, each_fork_runs_for_itself)
+{
+        open_worker(AIP_GRAPH_SYNC);
+        struct aip_id thread = {{1}}, id = create_fork();
+        cr_assert(test_loop_wait(&one.loop, 60000, has_ended, &id));
+        for (int i = 0; i < 2; i++) {
+                memset(n_runs, 0, sizeof(n_runs));
+                n_joins = 0;
+                id = create_in(thread, 1);
+                cr_assert(test_loop_wait(&one.loop, 60000, has_ended, &id));
+                expect_result(&id);
+                cr_expect_eq(n_joins, ROUNDS, "join ran %d times", n_joins);
+                cr_expect_eq(n_runs[0], ROUNDS, "a ran %d times", n_runs[0]);
+        }
+        close_worker();
 }
 
 /* Drained in mid-step: the job goes back, and what had finished is kept. */

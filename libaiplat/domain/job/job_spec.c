@@ -57,10 +57,17 @@ static int check_schedule(const struct aip_job_fields *f, aip_error **err)
         return r;
 }
 
+int aip_job_fields_go_on(const struct aip_job_fields *fields)
+{
+        return fields->prompt.n == 0 && fields->input_json.n == 0 &&
+               !aip_id_is_nil(&fields->thread_id);
+}
+
 int aip_job_check_common(const struct aip_job_fields *fields, aip_error **err)
 {
-        /* A graph may do with its input alone. */
-        int is_promptless = fields->prompt.n == 0 && fields->input_json.n > 0;
+        /* A graph may do with its input alone, and a job that goes on in its thread with neither. */
+        int is_promptless =
+                fields->prompt.n == 0 && (fields->input_json.n > 0 || aip_job_fields_go_on(fields));
         int r = is_promptless ? 0 : aip_prompt_check(fields->prompt, err);
         if (r == 0)
                 r = check_names(fields, err);
