@@ -3,6 +3,8 @@
 import http.server
 import json
 import threading
+import time
+import uuid
 
 import pytest
 
@@ -77,3 +79,52 @@ def test_private_addresses_are_refused_when_a_tool_is_called(dev, weather):
     job = api.run("Bern", graph_name="weather", max_attempts=1)
     assert job["status"] == "FAILED" and "private address" in json.dumps(job), job
     assert weather.seen == []
+
+
+class Hanging(Weather):
+    """Answers nothing, and notes when the caller has gone."""
+
+    def do_GET(self):
+        self.server.seen.append(time.monotonic())
+        self.connection.settimeout(30)
+        try:
+            while self.connection.recv(1):
+                pass
+        except OSError:
+            pass
+        self.server.gone.append(time.monotonic())
+
+
+@pytest.fixture
+def hanging():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hanging)
+    server.seen, server.gone = [], []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["dev", "served"])
+def test_a_cancel_ends_a_tools_call_and_leaves_a_readable_state(request, kind, hanging):
+    api = request.getfixturevalue(kind).start(**allow(hanging)).api
+    document = graph(hanging.server_port)
+    document["state"]["log"] = {"type": "append"}
+    document["nodes"]["note"] = {"type": "transform", "write": {"log": '"noted"'}}
+    document["edges"][0] = {"from": "__start__", "to": "note"}
+    document["edges"].append({"from": "note", "to": "look"})
+    assert api.put("/v1/graphs/weather", {"document": document}).status == 201
+    thread = str(uuid.uuid4())
+    job_id = api.submit("Bern", graph_name="weather", thread_id=thread)
+    deadline = time.monotonic() + 20
+    while not hanging.seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert api.post(f"/v1/jobs/{job_id}/cancel").json()["status"] == "CANCELLED"
+    while not hanging.gone and time.monotonic() < began + 5:
+        time.sleep(0.01)
+    # some hundredths of a second on an idle machine
+    assert hanging.gone and hanging.gone[0] - began < 3, (began, hanging.gone)
+    state = api.get(f"/v1/threads/{thread}/state").json()
+    assert state["values"]["log"] == ["noted"] and state["next"] == ["look"], state
+    assert api.get(f"/v1/threads/{thread}").json()["status"] == "idle"
