@@ -45,6 +45,10 @@ AIP_API void aip_outbox_relay_start(aip_outbox_relay *relay);
 AIP_API void aip_outbox_relay_push(aip_outbox_relay *relay,
                                    const struct aip_transition *transition);
 
+/* A job of a thread has ended, and another one's turn may have come: look for what is due within some
+ * milliseconds, and not at the next regular time. */
+AIP_API void aip_outbox_relay_promote_soon(aip_outbox_relay *relay);
+
 /* Transitions in memory that are not confirmed yet. */
 AIP_API size_t aip_outbox_relay_waiting(const aip_outbox_relay *relay);
 

@@ -162,6 +162,14 @@ static void log_recorded(const struct aip_job_run *run)
         }
 }
 
+/* The job was one of a thread, in which another may have waited for it. */
+static int has_turn_ended(const struct aip_job_run *run)
+{
+        const struct aip_job_fields *f = aip_job_fields(run->job);
+
+        return !aip_id_is_nil(&f->thread_id) && aip_job_status_is_terminal(f->status);
+}
+
 static void take_recorded(struct aip_job_run *run)
 {
         struct aip_run_ports *p = run->ports;
@@ -173,6 +181,8 @@ static void take_recorded(struct aip_job_run *run)
                 log_recorded(run);
                 aip_worker_metrics_ended(&p->metrics, run->job, run->transition.kind);
                 aip_outbox_relay_push(p->relay, &run->finish.transition);
+                if (has_turn_ended(run))
+                        aip_outbox_relay_promote_soon(p->relay);
                 aip_job_cache_fill(p->cache, run->job, p->cache_ttl_s);
                 aip_job_status_event_append(p->events, run->job);
                 break;

@@ -539,8 +539,11 @@ static void cancelled(struct aip_op *op)
         if (!err) {
                 cancel->ret_outcome = c->ret_outcome;
                 cancel->ret_status = c->ret_status;
-                if (c->ret_outcome == AIP_CANCEL_CANCELLED)
-                        aip_outbox_relay_push(cancel->service->relay, &c->ret_transition);
+        }
+        if (!err && c->ret_outcome == AIP_CANCEL_CANCELLED) {
+                aip_outbox_relay_push(cancel->service->relay, &c->ret_transition);
+                aip_outbox_relay_promote_soon(
+                        cancel->service->relay); /* it may have been a thread's */
         }
         aip_op_finish(cancel->service->loop, &cancel->op, err);
 }

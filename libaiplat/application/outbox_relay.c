@@ -59,7 +59,7 @@ struct route {
         int is_bound;                 /* somebody was, by the last answer */
         const struct message *asking; /* it is not known: this event's answer will tell */
         uint64_t asked_upto;          /* the newest event that waited as it was published */
-        uint64_t unbound_upto;        /* nobody was bound after this event, so it need not be published */
+        uint64_t unbound_upto; /* nobody was bound after this event, so it need not be published */
 };
 
 /* An outbox row of several transitions, while some of them are here. */
@@ -96,6 +96,7 @@ struct chore {
         const char *what;
         int64_t every_ms;
         int is_running;
+        int is_hurried;  /* it is to run soon, or soon again */
         int needs_queue; /* pointless while the broker is away */
 };
 
@@ -134,7 +135,7 @@ struct aip_outbox_relay {
         aip_metrics *registry;
         struct aip_metrics_source metrics;
         uint64_t n_published[2], n_failed[2]; /* messages: events, tasks */
-        uint64_t n_left; /* transitions that found no room */
+        uint64_t n_left;                      /* transitions that found no room */
         uint64_t n_found[N_CHORES], n_chores_failed[N_CHORES];
 };
 
@@ -482,7 +483,8 @@ static struct message *add_message(struct entry *e, unsigned n, const char *rout
         return m;
 }
 
-static void add_event(struct entry *e, unsigned n, enum aip_job_event_type type, struct aip_str body)
+static void add_event(struct entry *e, unsigned n, enum aip_job_event_type type,
+                      struct aip_str body)
 {
         struct aip_outbox_relay *r = e->relay;
         struct route *route = &r->routes[type];
@@ -685,7 +687,8 @@ static void chore_done(struct aip_op *op)
         if (r->closing)
                 free_when_idle(r);
         else
-                aip_timer_set(r->loop, &c->timer, next_pause_ms(c, has_failed));
+                aip_timer_set(r->loop, &c->timer,
+                              c->is_hurried ? SHORTEST_PAUSE_MS : next_pause_ms(c, has_failed));
 }
 
 static int is_young(const struct aip_outbox_relay *r, const struct entry *oldest)
@@ -716,6 +719,7 @@ static void chore_start(struct aip_timer *timer)
                 return;
         }
         c->is_running = 1;
+        c->is_hurried = 0;
         c->chores = (struct aip_chores){.op = {.done = chore_done}, .ret_next_ms = -1};
         c->chores.limit = CHORE_BATCH;
         c->chores.min_age_ms = r->sweep_age_ms;
@@ -848,6 +852,17 @@ void aip_outbox_relay_start(aip_outbox_relay *r)
 {
         for (unsigned i = 0; i < N_CHORES; i++)
                 aip_timer_set(r->loop, &r->chores[i].timer, 0);
+}
+
+void aip_outbox_relay_promote_soon(aip_outbox_relay *r)
+{
+        struct chore *c = &r->chores[PROMOTE];
+
+        if (r->closing || c->is_hurried || !(c->is_running || c->timer.is_armed))
+                return;
+        c->is_hurried = 1;
+        if (!c->is_running)
+                aip_timer_set(r->loop, &c->timer, SHORTEST_PAUSE_MS);
 }
 
 void aip_outbox_relay_close(aip_outbox_relay *r, struct aip_op *op)

@@ -217,7 +217,8 @@ static int merge(struct aip_thread_write *w, const aip_graph *graph, aip_error *
         char as_node[AS_NODE_MAX_BYTES + 1] = "";
         int r;
 
-        if (w->as_node.n > AS_NODE_MAX_BYTES || memchr(w->as_node.p, '\0', w->as_node.n))
+        if (w->as_node.n > AS_NODE_MAX_BYTES ||
+            (w->as_node.n > 0 && memchr(w->as_node.p, '\0', w->as_node.n)))
                 return aip_error_set(err, AIP_EINVAL, "as_node: no node has such a name");
         memcpy(as_node, w->as_node.n ? w->as_node.p : "", w->as_node.n);
         update.image = w->image;

@@ -324,6 +324,19 @@ Test(processing_durable, each_fork_runs_for_itself)
         close_worker();
 }
 
+/* The next job of a thread does not wait for the regular look at what is due. */
+Test(processing_durable, a_turn_follows_at_once)
+{
+        open_worker(AIP_GRAPH_SYNC);
+        struct aip_id thread = {{1}}, first = create_in(thread, 0), second = create_in(thread, 1);
+        cr_assert(test_loop_wait(&one.loop, 20000, has_ended, &first));
+        expect_status(&one, &second, AIP_JOB_QUEUED);
+        pass_ms(&one, 30);
+        expect_status(&one, &second, AIP_JOB_PROCESSING);
+        cr_assert(test_loop_wait(&one.loop, 20000, has_ended, &second));
+        close_worker();
+}
+
 /* Drained in mid-step: the job goes back, and what had finished is kept. */
 Test(processing_durable, a_drained_worker_loses_nothing_that_has_finished)
 {
