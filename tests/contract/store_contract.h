@@ -104,7 +104,10 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(checkpoints_are_fenced)                                                                  \
         X(checkpoints_of_a_later_claim_replace)                                                    \
         X(checkpoints_of_many_at_once)                                                             \
-        X(checkpoints_refuse_what_is_wrong)
+        X(checkpoints_refuse_what_is_wrong)                                                        \
+        /* store_contract_graph_runs.c */                                                          \
+        X(runs_inside_runs_go_on_after_any_save)                                                   \
+        X(runs_inside_runs_keep_their_questions)
 
 #define STORE_CONTRACT_DECLARE(name) void store_contract_##name(struct store_fixture *f);
 STORE_CONTRACT(STORE_CONTRACT_DECLARE)
