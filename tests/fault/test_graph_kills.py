@@ -21,6 +21,7 @@ import queue
 import re
 import threading
 import time
+import uuid
 
 import mcp_server
 import pytest
@@ -55,6 +56,8 @@ class Shape:
         self.answer = more.get("answer")
         self.tool_calls = more.get("tool_calls", 0)
         self.is_kept = more.get("is_kept", True)
+        self.earlier = more.get("earlier", ())  # inputs of jobs that the thread has seen before
+        self.checkpoint = more.get("checkpoint")  # of the thread, where to begin
         self.calls_of_steps = more.get("calls_of_steps")  # where `width` says too little
 
     def __repr__(self):
@@ -137,6 +140,23 @@ NESTED = [
           documents={"look-up": LOOK_UP, "tour": around(
               "look-up", {"from": "begin", "send": {"items": ".places", "to": "visit"}},
               input="{prompt: ($item + \" \" + .prompt)}")}),
+]
+
+# Jobs of a thread: what each is fed with must be in the state once.
+TALK = {
+    "state": {"prompt": {}, "fed": {"type": "append"}, "n": {"type": "add"}, "answer": {}},
+    "nodes": {"reply": {"type": "llm", "prompt": ".prompt", "write": {"answer": "$answer"}},
+              "count": {"type": "transform", "write": {"n": "1"}}},
+    "edges": [{"from": "__start__", "to": "reply"}, {"from": "reply", "to": "count"},
+              {"from": "count", "to": "__end__"}],
+    "result": '"\\(.fed | join(" ")) \\(.n) \\(.answer)"',
+}
+THREADS = [
+    Shape("talk", "one two 2 Well.", 1, [{"text": "Well."}], documents={"talk": TALK},
+          earlier=[{"fed": ["one"]}], input={"fed": ["two"]}),
+    # input, reply, count: the third checkpoint is the end of the first job
+    Shape("fork", "one three 2 Well.", 1, [{"text": "Well."}], documents={"fork": TALK},
+          earlier=[{"fed": ["one"]}, {"fed": ["two"]}], checkpoint=3, input={"fed": ["three"]}),
 ]
 
 
@@ -248,8 +268,13 @@ class Served:
 class Case:
     """One job, whose first worker is told to die at a point (`order`; "": at none)."""
 
-    def __init__(self, place, shape, marker, order):
+    def __init__(self, place, shape, marker, order, dies_again=False):
         self.place, self.shape, self.marker, self.order = place, shape, marker, order
+        self.dies_again = dies_again  # whoever goes on has the same order
+        self.fields = {"max_attempts": 100}
+        if shape.checkpoint:
+            self.fields["checkpoint"] = shape.checkpoint
+        self.n_kills = 0
         self.job_id = None
         self.passed = []  # points, the last is that where it was killed
         self.killed_at = None
@@ -264,20 +289,31 @@ class Case:
             answer = self.api.put(f"/v1/graphs/{name}", {"document": document})
             assert answer.status in (200, 201), answer
 
-    def submit(self):
+    def submit(self, key, fed, **fields):
         """With a key: whoever dies between accepting and answering is asked again."""
-        body = {"prompt": f"{self.shape.prompt} {self.marker}.", "graph_name": self.shape.name}
-        if self.shape.input:
-            body["input"] = self.shape.input
-        answer = self.api.post("/v1/jobs", body, {"Idempotency-Key": self.marker})
+        body = {"prompt": f"{self.shape.prompt} {key}.", "graph_name": self.shape.name, **fields}
+        if fed:
+            body["input"] = fed
+        if self.shape.earlier:
+            body["thread_id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, self.marker))
+        answer = self.api.post("/v1/jobs", body, {"Idempotency-Key": key})
         assert answer.status in (200, 201), answer
-        self.job_id = answer.json()["job_id"]
+        return answer.json()["job_id"]
+
+    def run_earlier(self, **settings):
+        """The jobs that came before in the thread."""
+        program = self.place.start(**settings)
+        self.store_documents()
+        for number, fed in enumerate(self.shape.earlier):
+            job = self.api.wait(self.submit(f"{self.marker}-earlier-{number}", fed))
+            assert job["status"] == "COMPLETED", job
+        program.kill9()
 
     def step(self):
         """One look at the job, and what a person would do; the job once it has ended."""
         if not self.job_id:
             self.store_documents()
-            self.submit()
+            self.job_id = self.submit(self.marker, self.shape.input, **self.fields)
         job = self.api.job(self.job_id)
         if job["status"] == "INTERRUPTED":
             value = self.shape.answer(job["questions"])
@@ -288,10 +324,15 @@ class Case:
     def bury(self, program, settings):
         """The worker is dead: note where it died and what is kept, start another."""
         assert program.process.returncode == -9, f"{program.name}: {program.process.returncode}"
+        self.n_kills += 1
         *self.passed, self.killed_at = points_of(program)
         if self.job_id:
             self.look_into_store()
-        return self.place.start(**settings)
+        return self.start(self.dies_again, settings)
+
+    def start(self, is_doomed, settings):
+        order = f"{NAMED};{self.order}" if is_doomed else None
+        return self.place.start(AIPLAT_FAULT_POINTS=order, **settings)
 
     def look_into_store(self):
         """What is confirmed: the last step, and tasks of the one after it."""
@@ -325,8 +366,9 @@ class Case:
 
     def run(self, **settings):
         """The ended job, and the points that the first worker has passed."""
-        doomed = program = self.place.start(
-            AIPLAT_FAULT_POINTS=f"{NAMED};{self.order}", **settings)
+        if self.shape.earlier:
+            self.run_earlier(**settings)
+        doomed = program = self.start(True, settings)
         deadline = time.monotonic() + PATIENCE
         try:
             while True:
@@ -334,7 +376,7 @@ class Case:
                     job = self.step()
                 except OSError:  # killed while we talked to it
                     job = None
-                if program is doomed and not program.is_running():
+                if not program.is_running() and (program is doomed or self.dies_again):
                     program = self.bury(program, settings)
                 elif job and not (program is doomed and self.is_to_die_at_the_end()):
                     return job, points_of(doomed)
@@ -365,13 +407,13 @@ class Campaign:
     def calls(self, marker):
         return len(self.model_server.calls(f"{marker}."))
 
-    def run_case(self, order):
+    def run_case(self, order, dies_again=False):
         """Once more where the machine was too slow for the leases."""
         for n in range(3):
             marker = f"{self.word}-{self.shape.name}-" + \
-                re.sub("[^a-z0-9]+", "-", f"{order or 'unhurt'}-{n}")
+                re.sub("[^a-z0-9]+", "-", f"{order or 'unhurt'}-{n}{'-again' * dies_again}")
             with self.open_place(marker) as place:
-                case = Case(place, self.shape, marker, order)
+                case = Case(place, self.shape, marker, order, dies_again)
                 job, points = case.run(**self.tools.settings(place.site.folder, marker))
             if not case.has_lost_lease:
                 break
@@ -391,6 +433,8 @@ class Campaign:
         shape = self.shape
         if not case.killed_at:
             return 0
+        if case.dies_again:
+            return shape.width * case.n_kills
         if not shape.is_kept:
             return 1 if "graph.task" in case.passed else 0
         if case.is_quiet() and shape.width == 1:
@@ -402,7 +446,9 @@ class Campaign:
         return max(0, shape.calls_of_steps[case.begun() - 1] - case.n_saved)
 
     def most_more_of_tools(self, case):
-        return self.shape.tool_calls if case.killed_at and not case.is_quiet() else 0
+        if not case.killed_at or case.is_quiet() and not case.dies_again:
+            return 0
+        return self.shape.tool_calls * case.n_kills
 
     def undisturbed(self):
         """The points that a run passes, in order."""
@@ -421,7 +467,10 @@ class Campaign:
         points = self.undisturbed()
         orders = list(self.orders(points))
         with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
+            again = pool.submit(self.run_again) if self.shape.is_kept else None
             cases = [case for case, _ in pool.map(self.run_case, orders)]
+        if again:
+            again.result()
         for case in cases:
             # How many saves there are where tasks run side by side is a matter of time, as are
             # claims of nothing.
@@ -429,6 +478,11 @@ class Campaign:
                 f"{case.order}: was not killed"
         self.run_on(sum(order.startswith("graph.*") for order in orders))
         return points
+
+    def run_again(self):
+        """Each worker dies, when it has come as far as one save and little further."""
+        case, _ = self.run_case("graph.*=kill@8", dies_again=True)
+        assert case.n_kills > 0
 
     def run_on(self, n):
         """Beyond what the undisturbed run has passed, until nobody is killed."""
@@ -455,9 +509,8 @@ def test_a_shipped_graph_is_killed_at_every_boundary(shape, model_server, tools,
     campaign.report(campaign.run(LANES))
 
 
-@pytest.mark.parametrize("shape", NESTED, ids=repr)
-def test_a_graph_inside_another_is_killed_at_every_boundary(shape, model_server, tools,
-                                                            in_own_places):
+@pytest.mark.parametrize("shape", NESTED + THREADS, ids=repr)
+def test_a_stored_graph_is_killed_at_every_boundary(shape, model_server, tools, in_own_places):
     campaign = Campaign("own", shape, model_server, tools, in_own_places)
     campaign.report(campaign.run(LANES))
 
@@ -485,7 +538,7 @@ def lanes(shared_servers, model_process, tmp_path_factory):
         place.close()
 
 
-@pytest.mark.parametrize("shape", [SHIPPED[-1], *NESTED], ids=repr)
+@pytest.mark.parametrize("shape", [SHIPPED[-1], *NESTED, THREADS[0]], ids=repr)
 def test_on_servers_a_graph_is_killed_at_every_boundary(shape, model_server, tools, lanes):
     campaign = Campaign("served", shape, model_server, tools, lanes)
     campaign.report(campaign.run(SERVED_LANES))
