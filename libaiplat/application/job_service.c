@@ -668,6 +668,7 @@ static void resumed(struct aip_op *op)
         aip_error *err = AIP_TAKE(op->err);
 
         if (!err && resume->resumption.ret_outcome == AIP_RESUMPTION_RECORDED) {
+                AIP_FAULT_POINT("resume.committed");
                 resume->ret_outcome = AIP_RESUME_RESUMED;
                 resume->ret_status = aip_job_fields(resume->job)->status;
                 aip_outbox_relay_push(s->relay, &resume->resumption.transition);

@@ -39,6 +39,7 @@ static const char *const names[] = {
         "graph.save",
         "graph.sent",
         "graph.saved",
+        "resume.committed",
 };
 
 enum action { ACTION_KILL, ACTION_STOP, ACTION_EXIT, ACTION_SLEEP };

@@ -31,7 +31,8 @@ LANES = 20         # cases at a time in places of their own
 SERVED_LANES = 8   # places with a gateway, a queue and a database each
 PATIENCE = 60.0
 SETTINGS = {"AIPLAT_LEASE_MS": 1000, "AIPLAT_HEARTBEAT_MS": 200, "LOG_LEVEL": "info"}
-POINTS = ("claim.committed", "graph.*", "finish.sent", "finish.committed")
+POINTS = ("accept.committed", "claim.committed", "graph.*", "finish.sent", "finish.committed",
+          "resume.committed")
 NAMED = ";".join(f"{point}=sleep:0" for point in POINTS)  # each is told when it is passed
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
@@ -348,8 +349,8 @@ class Case:
         time. The first step of a run begins while its input is being saved: then what is confirmed
         is not what the step has done."""
         passed = list(self.passed)
-        while passed and passed[-1] == "claim.committed":  # of nothing, or of the job
-            passed.pop()
+        while passed and passed[-1] in ("accept.committed", "claim.committed", "resume.committed"):
+            passed.pop()  # of nothing, or of the job: no call is made there
         if not passed or passed[-1].startswith("finish."):
             return True
         if passed[-1] == "graph.step":  # calls begin behind it
