@@ -7,6 +7,7 @@
 #include <aiplat/expression.h>
 #include <aiplat/graph.h>
 #include <aiplat/graph_document.h>
+#include <aiplat/graph_registry.h>
 #include <aiplat/graph_run.h>
 #include <aiplat/job.h>
 #include <aiplat/job_feed.h>

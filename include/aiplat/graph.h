@@ -384,6 +384,7 @@ struct aip_graph_update {
 AIP_API int aip_graph_update_state(const aip_graph *graph, struct aip_graph_update *update,
                                    aip_error **err);
 
+AIP_API int aip_graph_has_channel(const aip_graph *graph, struct aip_str name);
 /* Non-zero: no node is asynchronous, aip_graph_invoke() can run it. */
 AIP_API int aip_graph_is_synchronous(const aip_graph *graph);
 

@@ -11,6 +11,7 @@
 #endif
 
 #include <aiplat/catalog_service.h>
+#include <aiplat/graph_registry.h>
 #include <aiplat/log.h>
 #include <aiplat/metrics.h>
 #include <aiplat/outbox_relay.h>
@@ -35,6 +36,8 @@ struct aip_job_service_options {
         int32_t cache_ttl_s;
         struct aip_event_stream events; /* for jobs that are followed; ops NULL: none */
         aip_metrics *metrics;           /* borrowed; NULL: nobody asks */
+        /* Graphs of code that jobs may name, beside those of the catalog; borrowed; NULL: none */
+        const aip_graph_registry *graphs;
 };
 
 AIP_API int aip_job_service_new(const struct aip_job_service_options *options,

@@ -11,7 +11,7 @@
 #endif
 
 #include <aiplat/catalog_service.h>
-#include <aiplat/graph_run.h>
+#include <aiplat/graph_registry.h>
 #include <aiplat/llm_registry.h>
 #include <aiplat/log.h>
 #include <aiplat/metrics.h>
@@ -27,20 +27,6 @@
 AIP_BEGIN_DECLS
 
 typedef struct aip_processing_service aip_processing_service;
-
-/*
- * A graph of code that jobs may name, beside "assistant" and those of the catalog. aip_job_service_submit()
- * takes only names of the catalog: a program that runs one creates its jobs in the store itself
- * (ports/job_repository.h), or puts a graph of that name into the catalog, whose place this one takes. It has
- * a channel "prompt", its input. The job's result is its channel "answer" when that is a string, else its
- * whole state as JSON; "provider", "model_name", "input_tokens" and "output_tokens" are told with it.
- */
-struct aip_processing_graph {
-        const char *name;
-        const aip_graph *graph;
-        int is_unkept; /* its runs are not kept: after a crash they begin anew */
-        enum aip_graph_durability durability;
-};
 
 struct aip_processing_service_options {
         size_t self_size;
@@ -60,8 +46,7 @@ struct aip_processing_service_options {
         int64_t job_timeout_ms; /* one attempt, all its calls and waits; 0: 3,600,000 */
         /* Where runs are kept between their steps, so that another worker goes on at the last; ops NULL: not. */
         struct aip_checkpoint_store checkpoints;
-        const struct aip_processing_graph *graphs; /* borrowed for the service's life */
-        size_t n_graphs;
+        const aip_graph_registry *graphs; /* graphs of code that jobs may name; borrowed; NULL: none */
         struct aip_event_stream events; /* for jobs that are followed; ops NULL: none */
         aip_metrics *metrics;     /* borrowed; NULL: nobody asks */
         aip_tool_registry *tools; /* borrowed; NULL: graphs have only the tools of their documents */

@@ -63,6 +63,10 @@ AIP_API aip_llm_registry *aip_runtime_llms(aip_runtime *runtime);
 /* The tools that graphs may call: register functions and types of your own here, before the worker starts. */
 AIP_API aip_tool_registry *aip_runtime_tools(aip_runtime *runtime);
 
+/* The graphs of code that jobs of this process may name, through the job service and the gateway alike: register
+ * yours here, before the worker starts and before jobs that name them are submitted. */
+AIP_API aip_graph_registry *aip_runtime_graphs(aip_runtime *runtime);
+
 /* Run the loop until the store is migrated and the catalog is loaded, so that jobs can be submitted;
  * AIP_EUNAVAILABLE with the reason when that takes longer than timeout_ms. */
 AIP_API int aip_runtime_wait_ready(aip_runtime *runtime, int64_t timeout_ms, aip_error **err);

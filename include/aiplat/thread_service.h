@@ -11,7 +11,7 @@
 #endif
 
 #include <aiplat/catalog_service.h>
-#include <aiplat/graph_run.h>
+#include <aiplat/graph_registry.h>
 #include <aiplat/ports/thread_repository.h>
 
 AIP_BEGIN_DECLS
@@ -26,6 +26,7 @@ struct aip_thread_service_options {
         struct aip_job_repository jobs;
         aip_catalog_service *catalog; /* borrowed */
         aip_tool_registry *tools;     /* that graphs may name; borrowed; NULL: only their own */
+        const aip_graph_registry *graphs; /* graphs of code; borrowed; NULL: none */
 };
 
 AIP_API int aip_thread_service_new(const struct aip_thread_service_options *options,

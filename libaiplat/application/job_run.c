@@ -60,7 +60,6 @@ void aip_run_ports_init(struct aip_run_ports *ports, const struct aip_processing
         ports->checkpoints = o->checkpoints;
         ports->factory.tools = o->tools;
         ports->graphs = o->graphs;
-        ports->n_graphs = o->n_graphs;
         ports->events = o->events;
         ports->log_timer.fire = log_second_over;
         aip_fair_share_init(&ports->shares);
@@ -413,16 +412,19 @@ static int prepare_answers(struct aip_job_run *run, aip_error **err)
         return answers.n > 0 ? aip_value_parse(answers, &run->answers, err) : 0;
 }
 
-/* The channels of a document, as its input and the prompt fill them. */
+/* The channels as the prompt and the input fill them. */
 static int read_input(struct aip_job_run *run, aip_error **err)
 {
         const struct aip_job_fields *f = aip_job_fields(run->job);
         _cleanup_(aip_value_unref_p) aip_value *input = NULL;
         int r = f->input_json.n > 0 ? aip_value_parse(f->input_json, &input, err) : 0;
 
-        return r < 0 ? r
-                     : aip_graph_document_input(run->graph.document, f->prompt, input, &run->input,
-                                                err);
+        if (r < 0)
+                return r;
+        if (run->graph.code)
+                return aip_registered_graph_input(run->graph.code, f->prompt, input, &run->input,
+                                                  err);
+        return aip_graph_document_input(run->graph.document, f->prompt, input, &run->input, err);
 }
 
 static int prepare_input(struct aip_job_run *run, aip_error **err)
@@ -432,7 +434,7 @@ static int prepare_input(struct aip_job_run *run, aip_error **err)
         run->goes_on = aip_job_fields_go_on(aip_job_fields(run->job));
         if (run->goes_on)
                 return 0;
-        if (run->graph.document)
+        if (!run->graph.is_assistant)
                 return read_input(run, err);
         input = aip_value_object();
         if (!input ||
@@ -445,26 +447,18 @@ static int prepare_input(struct aip_job_run *run, aip_error **err)
 
 /* ── find_graph ──────────────────────────────────────────────────────────────────────────────── */
 
-static const struct aip_processing_graph *graph_of_code(const struct aip_run_ports *p,
-                                                        struct aip_str name)
-{
-        for (size_t i = 0; i < p->n_graphs; i++)
-                if (aip_str_eq(name, aip_str_of(p->graphs[i].name)))
-                        return &p->graphs[i];
-        return NULL;
-}
-
 /* Of several of one name: the program's, then the store's, then the one that ships. */
 static int find_graph(struct aip_job_run *run, aip_error **err)
 {
         struct aip_run_ports *p = run->ports;
         struct aip_str name = aip_job_fields(run->job)->graph_name;
-        const struct aip_processing_graph *code = graph_of_code(p, name);
+        const struct aip_registered_graph *code = aip_graph_registry_find(p->graphs, name);
         const struct aip_graph_entry *entry = aip_catalog_graph(run->catalog, name);
         int is_shipped = entry && entry->version == 0;
 
         if (code) {
                 run->graph = (struct aip_run_graph){.graph = aip_graph_ref(code->graph),
+                                                    .code = code,
                                                     .is_kept = !code->is_unkept,
                                                     .durability = code->durability};
                 return 0;
@@ -489,7 +483,7 @@ static int is_lacking(const struct aip_job_run *run)
         return !config || !aip_llm_config_fields(config)->is_active ||
                !aip_catalog_template(run->catalog, f->template_name) ||
                !(aip_catalog_graph(run->catalog, f->graph_name) ||
-                 graph_of_code(run->ports, f->graph_name));
+                 aip_graph_registry_find(run->ports->graphs, f->graph_name));
 }
 
 static void refreshed(struct aip_op *op)
@@ -529,7 +523,7 @@ static void start_graph(struct aip_job_run *run)
         run->graph_run.graph = run->graph.graph;
         if (run->graph.document)
                 take_limits(run->graph.document, &run->graph_run);
-        run->graph_run.context = &run->agent;
+        run->graph_run.context = run->graph.code ? run->graph.code->context : &run->agent;
         if (run->progress)
                 run->graph_run.observer = aip_job_progress_observer(run->progress);
         run->graph_run.image = run->saver.image;

@@ -31,8 +31,7 @@ struct aip_run_ports {
         int64_t job_timeout_ms;
         aip_graph *assistant;
         struct aip_checkpoint_store checkpoints;
-        const struct aip_processing_graph *graphs;
-        size_t n_graphs;
+        const aip_graph_registry *graphs;
         struct aip_graph_factory factory; /* of the catalog's graphs */
         struct aip_hash_map runs;         /* by job id */
         struct aip_fair_share shares;     /* of the slots, by configuration */
@@ -55,6 +54,7 @@ void aip_run_ports_deinit(struct aip_run_ports *ports);
 struct aip_run_graph {
         aip_graph *graph;                   /* a reference */
         const aip_graph_document *document; /* the catalog's; NULL: the graph is made of code */
+        const struct aip_registered_graph *code; /* the program's; NULL: it is none of these */
         int is_assistant;                   /* the one that ships: one step, nothing to keep */
         int is_kept;                        /* between its steps */
         enum aip_graph_durability durability;

@@ -46,6 +46,7 @@ struct aip_job_service {
         struct aip_cache cache;
         struct aip_event_stream events;
         aip_catalog_service *catalog;
+        const aip_graph_registry *graphs;
         aip_outbox_relay *relay;
         int32_t cache_ttl_s;
         struct aip_id_source ids;
@@ -109,13 +110,34 @@ static int check_goes_on(const struct aip_graph_entry *graph, aip_error **err)
                              "with");
 }
 
-/* The graph is there, and takes what the job feeds it. */
-static int check_input(const aip_catalog *catalog, const struct aip_job_fields *f, aip_error **err)
+/* The same of a graph of the program's own. */
+static int check_input_of_code(const struct aip_registered_graph *graph,
+                               const struct aip_job_fields *f, aip_error **err)
 {
+        _cleanup_(aip_value_unref_p) aip_value *input = NULL, *channels = NULL;
+        int r;
+
+        if (aip_job_fields_go_on(f))
+                return !graph->is_unkept ? 0
+                                         : aip_error_set(err, AIP_EINVAL,
+                                                         "prompt: is required: the graph '%s' "
+                                                         "keeps no state to go on with",
+                                                         graph->name);
+        r = f->input_json.n > 0 ? aip_value_parse(f->input_json, &input, err) : 0;
+        return r < 0 ? r : aip_registered_graph_input(graph, f->prompt, input, &channels, err);
+}
+
+/* The graph is there, and takes what the job feeds it. */
+static int check_input(const struct aip_job_service *s, const aip_catalog *catalog,
+                       const struct aip_job_fields *f, aip_error **err)
+{
+        const struct aip_registered_graph *code = aip_graph_registry_find(s->graphs, f->graph_name);
         const struct aip_graph_entry *graph = aip_catalog_graph(catalog, f->graph_name);
         _cleanup_(aip_value_unref_p) aip_value *input = NULL, *channels = NULL;
         int r;
 
+        if (code)
+                return check_input_of_code(code, f, err);
         if (!graph)
                 return aip_error_set(err, AIP_ENOTFOUND, "graph_name: no graph '%.*s'",
                                      (int)f->graph_name.n, f->graph_name.p);
@@ -132,7 +154,8 @@ static int check_input(const aip_catalog *catalog, const struct aip_job_fields *
 }
 
 /* The job must be able to run as things stand; what changes later is found out by the worker. */
-static int check_names(const aip_catalog *catalog, const struct aip_job_fields *f, aip_error **err)
+static int check_names(const struct aip_job_service *s, const aip_catalog *catalog,
+                       const struct aip_job_fields *f, aip_error **err)
 {
         const aip_llm_config *config = aip_catalog_config(catalog, f->config_name);
         const aip_prompt_template *template = aip_catalog_template(catalog, f->template_name);
@@ -148,7 +171,7 @@ static int check_names(const aip_catalog *catalog, const struct aip_job_fields *
         if (!template)
                 return aip_error_set(err, AIP_ENOTFOUND, "template_name: no template '%.*s'",
                                      (int)f->template_name.n, f->template_name.p);
-        if ((r = check_input(catalog, f, err)) < 0)
+        if ((r = check_input(s, catalog, f, err)) < 0)
                 return r;
         return check_variables(template, f->variables_json, err);
 }
@@ -209,7 +232,7 @@ static int prepare(struct aip_job_service *s, struct aip_job_submit *submit, aip
         if ((r = check_idempotency_key(submit->idempotency_key, err)) < 0 ||
             (r = aip_job_new(aip_id_next(&s->ids, now_us), &spec, now_us, &submit->job, err)) < 0)
                 return r;
-        if ((r = check_names(catalog, aip_job_fields(submit->job), err)) < 0)
+        if ((r = check_names(s, catalog, aip_job_fields(submit->job), err)) < 0)
                 return r;
         if (submit->idempotency_key.n == 0)
                 return 0;
@@ -748,6 +771,7 @@ int aip_job_service_new(const struct aip_job_service_options *o, aip_job_service
         s->cache = o->cache;
         s->events = o->events;
         s->catalog = o->catalog;
+        s->graphs = o->graphs;
         s->relay = o->relay;
         s->cache_ttl_s = o->cache_ttl_s > 0 ? o->cache_ttl_s : 3600;
         aip_id_source_init(&s->ids, o->random);

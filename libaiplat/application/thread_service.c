@@ -22,6 +22,7 @@ struct aip_thread_service {
         struct aip_checkpoint_store checkpoints;
         struct aip_job_repository jobs;
         aip_catalog_service *catalog;
+        const aip_graph_registry *graphs;
         struct aip_graph_factory factory;
 };
 
@@ -193,25 +194,39 @@ static int print_texts(struct aip_thread_write *w, const aip_value *changes, aip
         return aip_value_print(w->image, &w->place, err);
 }
 
+static int keeps_nothing(struct aip_str name, aip_error **err)
+{
+        return aip_error_set(err, AIP_EINVAL, "graph_name: the graph '%.*s' keeps no state",
+                             AIP_STR_ARG(name));
+}
+
+/* Of several of one name, as the worker does. */
 static int find_graph(const struct aip_thread_write *w, struct aip_str name, aip_graph **ret_graph,
-                      aip_error **err)
+                      void **ret_context, aip_error **err)
 {
         aip_thread_service *s = w->service;
+        const struct aip_registered_graph *code = aip_graph_registry_find(s->graphs, name);
         const aip_catalog *catalog = aip_catalog_service_current(s->catalog);
         const struct aip_graph_entry *entry = catalog ? aip_catalog_graph(catalog, name) : NULL;
 
+        if (code && code->is_unkept)
+                return keeps_nothing(name, err);
+        if (code) {
+                *ret_graph = aip_graph_ref(code->graph);
+                *ret_context = code->context;
+                return 0;
+        }
         if (!catalog)
                 return aip_error_set(err, AIP_EUNAVAILABLE, "the graphs have not been read yet");
         if (!entry)
                 return aip_error_set(err, AIP_ENOTFOUND, "graph_name: no graph '%.*s'",
                                      AIP_STR_ARG(name));
         if (entry->version == 0 && aip_str_eq(name, AIP_STR("assistant")))
-                return aip_error_set(err, AIP_EINVAL,
-                                     "graph_name: the graph 'assistant' keeps no state");
+                return keeps_nothing(name, err);
         return aip_graph_factory_get(&s->factory, entry->document, ret_graph, err);
 }
 
-static int merge(struct aip_thread_write *w, const aip_graph *graph, aip_error **err)
+static int merge(struct aip_thread_write *w, const aip_graph *graph, void *context, aip_error **err)
 {
         struct aip_graph_update update = AIP_GRAPH_UPDATE_INIT;
         char as_node[AS_NODE_MAX_BYTES + 1] = "";
@@ -223,6 +238,7 @@ static int merge(struct aip_thread_write *w, const aip_graph *graph, aip_error *
         memcpy(as_node, w->as_node.n ? w->as_node.p : "", w->as_node.n);
         update.image = w->image;
         update.values = w->values;
+        update.context = context;
         update.as_node = w->as_node.n > 0 ? as_node : NULL;
         if ((r = aip_graph_update_state(graph, &update, err)) < 0)
                 return r;
@@ -236,11 +252,12 @@ static int merge(struct aip_thread_write *w, const aip_graph *graph, aip_error *
 static void apply(struct aip_thread_write *w, struct aip_str graph_name)
 {
         aip_graph *graph = NULL;
+        void *context = NULL;
         aip_error *err = NULL;
-        int r = find_graph(w, graph_name, &graph, &err);
+        int r = find_graph(w, graph_name, &graph, &context, &err);
 
         if (r == 0)
-                r = merge(w, graph, &err);
+                r = merge(w, graph, context, &err);
         aip_graph_unref(graph);
         if (r < 0)
                 write_end(w, err);
@@ -349,6 +366,7 @@ int aip_thread_service_new(const struct aip_thread_service_options *o,
         s->jobs = o->jobs;
         s->catalog = o->catalog;
         s->factory.tools = o->tools;
+        s->graphs = o->graphs;
         *ret_service = s;
         return 0;
 }

@@ -60,6 +60,7 @@ struct aip_runtime {
         struct aip_events_handle events;
         aip_http_client *http;
         aip_llm_registry *llms;
+        aip_graph_registry *graphs; /* of code */
         aip_http_client *tools_http; /* goes where documents say: not with the client of models */
         aip_http_tools *http_tools;
         aip_tool_registry *tools;
@@ -208,6 +209,7 @@ static int make_threads(struct aip_runtime *r, aip_error **err)
         o.jobs = r->store.jobs;
         o.catalog = r->catalog;
         o.tools = r->tools;
+        o.graphs = r->graphs;
         return aip_thread_service_new(&o, &r->threads, err);
 }
 
@@ -242,6 +244,7 @@ static int make_services(struct aip_runtime *r, aip_error **err)
                 return result;
         jobs.metrics = r->metrics;
         jobs.catalog = r->catalog;
+        jobs.graphs = r->graphs;
         jobs.relay = r->relay;
         if ((result = aip_job_service_new(&jobs, &r->jobs, err)) < 0 ||
             (result = make_threads(r, err)) < 0)
@@ -368,6 +371,7 @@ int aip_runtime_start_worker(aip_runtime *r, aip_error **err)
         o.relay = r->relay;
         o.llms = r->llms;
         o.tools = r->tools;
+        o.graphs = r->graphs;
         o.metrics = r->metrics;
         o.events = r->events.events;
         o.cache_ttl_s = r->settings->redis_job_ttl_s;
@@ -604,7 +608,8 @@ static int make_parts(struct aip_runtime *r, aip_error **err)
         if ((result = runtime_make_events(r->settings, &base, &r->events, err)) < 0)
                 return result;
         r->is_open |= 1u << PART_EVENTS;
-        if ((result = make_llms(r, err)) < 0 || (result = make_tools(r, err)) < 0)
+        if ((result = make_llms(r, err)) < 0 || (result = make_tools(r, err)) < 0 ||
+            (result = aip_graph_registry_new(&r->graphs, err)) < 0)
                 return result;
         return make_services(r, err);
 }
@@ -648,6 +653,7 @@ void aip_runtime_free(aip_runtime *r)
         aip_thread_service_free(r->threads);
         aip_job_feeds_free(r->feeds);
         aip_llm_registry_free(r->llms);
+        aip_graph_registry_free(r->graphs);
         aip_tool_registry_free(r->tools);
         aip_http_tools_free(r->http_tools);
         aip_mcp_servers_free(r->mcp);
@@ -704,6 +710,11 @@ aip_thread_service *aip_runtime_threads(aip_runtime *r)
 aip_catalog_service *aip_runtime_catalog(aip_runtime *r)
 {
         return r->catalog;
+}
+
+aip_graph_registry *aip_runtime_graphs(aip_runtime *r)
+{
+        return r->graphs;
 }
 
 aip_llm_registry *aip_runtime_llms(aip_runtime *r)

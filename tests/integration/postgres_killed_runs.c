@@ -120,12 +120,14 @@ static void close_store(struct aip_store *store)
 /* The killed process: until it is. */
 static void work_until_killed(int nth)
 {
-        struct aip_processing_graph graph = {"steps", build(), 0, AIP_GRAPH_SYNC};
+        struct aip_registered_graph graph = AIP_REGISTERED_GRAPH_INIT;
         struct node_options o = {.seed = (uint64_t)nth + 1, .has_worker = 1, .concurrency = 4};
         struct broker broker;
         struct aip_store store;
         struct node node;
 
+        graph.name = "steps";
+        graph.graph = build();
         open_store(aip_random_system(), &store);
         o.lease_ms = 600;
         o.heartbeat_ms = 200;

@@ -147,7 +147,7 @@ static const struct aip_checkpoint_store_ops gate_ops = {
         .self_size = sizeof(gate_ops), .save = gate_save, .load = gate_load};
 
 static struct gate gates[2];
-static struct aip_processing_graph graphs[1];
+static struct aip_registered_graph graphs[1];
 
 static struct node_options options(int nth)
 {
@@ -172,7 +172,10 @@ static void open_worker(enum aip_graph_durability durability)
 {
         memset(n_runs, 0, sizeof(n_runs));
         n_joins = n_fails = 0;
-        graphs[0] = (struct aip_processing_graph){"rounds", build(), 0, durability};
+        graphs[0] = (struct aip_registered_graph)AIP_REGISTERED_GRAPH_INIT;
+        graphs[0].name = "rounds";
+        graphs[0].graph = build();
+        graphs[0].durability = durability;
         one_node_open(&one, options(0));
         open_gate(&gates[0]);
         open_gate(&gates[1]);
@@ -184,30 +187,15 @@ static void close_worker(void)
         aip_graph_unref((aip_graph *)graphs[0].graph);
 }
 
-/* Straight into the store: the catalog does not know the graph. A `checkpoint` of the thread: it goes on there. */
+/* A `checkpoint` of the thread: it goes on there. */
 static struct aip_id create_in(struct aip_id thread, int64_t checkpoint)
 {
-        static struct aip_id_source ids;
-        static struct aip_seeded_random generator;
-        struct aip_job_create create = {.op.done = count_done};
-        struct aip_job_spec spec = AIP_JOB_SPEC_INIT;
-        aip_job *job = NULL;
+        struct aip_job_submit request = submit_of(checkpoint == 0 ? "p" : "", "fast");
 
-        if (checkpoint == 0)
-                aip_id_source_init(&ids, aip_random_seeded(&generator, 5));
-        spec.prompt = checkpoint == 0 ? AIP_STR("p") : AIP_STR("");
-        spec.thread_id = thread;
-        spec.checkpoint = checkpoint;
-        spec.config_name = AIP_STR("fast");
-        spec.graph_name = AIP_STR("rounds");
-        struct aip_id id = aip_id_next(&ids, aip_wall_us(one.loop.port));
-        cr_assert_eq(aip_job_new(id, &spec, aip_wall_us(one.loop.port), &job, NULL), 0);
-        create.job = job;
-        one.store.jobs.ops->create(one.store.jobs.self, &create);
-        await(&one, &create.op);
-        cr_assert_null(create.op.err);
-        aip_job_free(job);
-        return id;
+        request.spec.thread_id = thread;
+        request.spec.checkpoint = checkpoint;
+        request.spec.graph_name = AIP_STR("rounds");
+        return submit(&one, request);
 }
 
 static struct aip_id create(void)
@@ -269,7 +257,6 @@ static void die(int64_t after_ms, enum aip_graph_durability durability, int is_f
 
         open_worker(durability);
         struct aip_id id = is_fork ? create_fork() : create();
-        pass_ms(&one, 1000); /* it is found within a second */
         while (stored(&one, &id)->status == AIP_JOB_QUEUED)
                 pass_ms(&one, 1);
         pass_ms(&one, after_ms);
@@ -344,7 +331,6 @@ Test(processing_durable, a_drained_worker_loses_nothing_that_has_finished)
         struct aip_id id = create();
         struct node other;
 
-        pass_ms(&one, 1000);
         while (n_runs[1] < 2)
                 pass_ms(&one, 1);
         node_begin_close(&one.node, 0);
@@ -368,7 +354,6 @@ Test(processing_durable, a_failed_attempt_is_taken_up_where_it_failed)
 {
         open_worker(AIP_GRAPH_SYNC);
         struct aip_id id = create();
-        pass_ms(&one, 1000);
         while (n_runs[1] < 2)
                 pass_ms(&one, 1);
         n_fails = 1;
@@ -386,7 +371,6 @@ Test(processing_durable, waits_for_a_store_that_is_away)
 {
         open_worker(AIP_GRAPH_SYNC);
         struct aip_id id = create();
-        pass_ms(&one, 1000);
         while (n_runs[1] < 2)
                 pass_ms(&one, 1);
         gates[0].is_shut = 1;
@@ -404,7 +388,6 @@ Test(processing_durable, a_cancelled_job_stops_and_stays_readable)
         open_worker(AIP_GRAPH_SYNC);
         struct aip_id id = create();
         struct aip_checkpoint_load load = {.op.done = count_done, .owner = id};
-        pass_ms(&one, 1000);
         while (n_runs[1] < 2)
                 pass_ms(&one, 1);
         cancel(&one, &id);

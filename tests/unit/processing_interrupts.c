@@ -105,7 +105,7 @@ static aip_graph *build(void)
 
 /* ── the world ───────────────────────────────────────────────────────────────────────────────── */
 
-static struct aip_processing_graph graphs[2];
+static struct aip_registered_graph graphs[2];
 
 static struct node_options options(int nth)
 {
@@ -126,8 +126,12 @@ static void open_world(void)
         struct node_options o;
 
         n_before = n_after = 0;
-        graphs[0] = (struct aip_processing_graph){.name = "asks", .graph = build()};
-        graphs[1] = (struct aip_processing_graph){"unkept", graphs[0].graph, 1, AIP_GRAPH_SYNC};
+        graphs[0] = (struct aip_registered_graph)AIP_REGISTERED_GRAPH_INIT;
+        graphs[0].name = "asks";
+        graphs[0].graph = build();
+        graphs[1] = graphs[0];
+        graphs[1].name = "unkept";
+        graphs[1].is_unkept = 1;
         o = options(0);
         o.does_not_start = 1;
         one_node_open(&one, o);
@@ -159,28 +163,13 @@ static void restart(void)
         pass_ms(&one, 10);
 }
 
-/* Straight into the store: the catalog does not know the graph. */
 static struct aip_id create_with(const char *graph, int max_attempts)
 {
-        static struct aip_id_source ids;
-        static struct aip_seeded_random generator;
-        struct aip_job_create create = {.op.done = count_done};
-        struct aip_job_spec spec = AIP_JOB_SPEC_INIT;
-        aip_job *job = NULL;
+        struct aip_job_submit request = submit_of("p", "fast");
 
-        aip_id_source_init(&ids, aip_random_seeded(&generator, 5));
-        spec.prompt = AIP_STR("p");
-        spec.config_name = AIP_STR("fast");
-        spec.graph_name = aip_str_of(graph);
-        spec.max_attempts = max_attempts;
-        struct aip_id id = aip_id_next(&ids, aip_wall_us(one.loop.port));
-        cr_assert_eq(aip_job_new(id, &spec, aip_wall_us(one.loop.port), &job, NULL), 0);
-        create.job = job;
-        one.store.jobs.ops->create(one.store.jobs.self, &create);
-        await(&one, &create.op);
-        cr_assert_null(create.op.err);
-        aip_job_free(job);
-        return id;
+        request.spec.graph_name = aip_str_of(graph);
+        request.spec.max_attempts = max_attempts;
+        return submit(&one, request);
 }
 
 static struct aip_id create(const char *graph)

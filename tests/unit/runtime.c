@@ -119,3 +119,165 @@ Test(runtime, runs_a_job_in_process, .timeout = 30)
         aip_runtime_free(runtime);
         aip_settings_free(settings);
 }
+
+/* ── graphs of code ──────────────────────────────────────────────────────────────────────────── */
+
+/* Adds its run's context to what it was given, and says so. */
+static int add(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
+{
+        const int64_t *by = aip_graph_task_context(task);
+        int64_t n = aip_value_as_int(aip_graph_task_get(task, "n"), 0);
+
+        (void)user, (void)ret_update, (void)err;
+        aip_graph_task_write(task, "n", aip_value_int(n + *by));
+        return 0;
+}
+
+static aip_graph *build_adder(void)
+{
+        aip_graph_builder *b = aip_graph_builder_new();
+        aip_graph *graph = NULL;
+        aip_error *err = NULL;
+
+        aip_graph_builder_add_channel(b, "n", AIP_CHANNEL_LAST_VALUE);
+        aip_graph_builder_add_function(b, "add", add, NULL);
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "add");
+        aip_graph_builder_add_edge(b, "add", AIP_GRAPH_END);
+        cr_assert_eq(aip_graph_compile(b, &graph, &err), 0, "%s", aip_error_message(err));
+        return graph;
+}
+
+/* "adder", and "forgetful", whose runs are not kept. */
+static void register_adders(aip_runtime *runtime, int64_t *by)
+{
+        struct aip_registered_graph own = AIP_REGISTERED_GRAPH_INIT;
+        aip_graph *graph = build_adder();
+
+        own.name = "adder";
+        own.graph = graph;
+        own.context = by;
+        cr_assert_eq(aip_graph_registry_add(aip_runtime_graphs(runtime), &own, NULL), 0);
+        cr_expect_eq(aip_graph_registry_add(aip_runtime_graphs(runtime), &own, NULL),
+                     AIP_ECONFLICT);
+        own.name = "forgetful";
+        own.is_unkept = 1;
+        cr_assert_eq(aip_graph_registry_add(aip_runtime_graphs(runtime), &own, NULL), 0);
+        own.name = " ";
+        cr_expect_eq(aip_graph_registry_add(aip_runtime_graphs(runtime), &own, NULL), AIP_EINVAL);
+        own.name = "none";
+        own.graph = NULL;
+        cr_expect_eq(aip_graph_registry_add(aip_runtime_graphs(runtime), &own, NULL), AIP_EINVAL);
+        aip_graph_unref(graph);
+}
+
+static struct aip_job_submit submit(aip_runtime *runtime, const char *graph, const char *input,
+                                    struct aip_id thread)
+{
+        struct aip_job_submit submit = {.spec = AIP_JOB_SPEC_INIT};
+
+        submit.spec.graph_name = aip_str_of(graph);
+        submit.spec.input_json = aip_str_of(input);
+        submit.spec.thread_id = thread;
+        aip_job_service_submit(aip_runtime_jobs(runtime), &submit);
+        aip_runtime_run_until(runtime, &submit.op);
+        return submit;
+}
+
+static void expect_refused(aip_runtime *runtime, const char *graph, const char *input, int code,
+                           const char *why)
+{
+        struct aip_job_submit refused = submit(runtime, graph, input, (struct aip_id){{7}});
+
+        cr_expect_eq(aip_error_code(refused.op.err), code);
+        cr_expect_str_eq(aip_error_message(refused.op.err), why);
+        aip_error_free(refused.op.err);
+}
+
+static void expect_result(aip_runtime *runtime, struct aip_job_submit accepted, const char *result)
+{
+        struct aip_job_read read = {.wait_ms = 10000, .id = accepted.ret_job_id};
+
+        cr_assert_null(accepted.op.err, "%s", aip_error_message(accepted.op.err));
+        aip_job_service_read(aip_runtime_jobs(runtime), &read);
+        aip_runtime_run_until(runtime, &read.op);
+        cr_assert_null(read.op.err);
+        const struct aip_job_fields *f = aip_job_fields(read.ret_job);
+        cr_expect_str_eq(aip_job_status_name(f->status), "COMPLETED", "%.*s",
+                         AIP_STR_ARG(f->error_message));
+        cr_expect(aip_str_eq(f->result, aip_str_of(result)), "%.*s", AIP_STR_ARG(f->result));
+        aip_job_free(read.ret_job);
+}
+
+/* Without a worker nothing runs: the names alone count. */
+Test(runtime, only_known_graphs_and_channels_are_taken, .timeout = 30)
+{
+        aip_settings *settings = settings_of("DATABASE_URL=memory:");
+        aip_runtime *runtime = runtime_of(settings);
+        int64_t by = 1;
+
+        register_adders(runtime, &by);
+        cr_assert_eq(aip_runtime_wait_ready(runtime, 5000, NULL), 0);
+        expect_refused(runtime, "subtracter", "{\"n\": 1}", AIP_ENOTFOUND,
+                       "graph_name: no graph 'subtracter'");
+        expect_refused(runtime, "adder", "{\"m\": 1}", AIP_EINVAL,
+                       "input: the graph 'adder' has no channel 'm'");
+        expect_refused(runtime, "adder", "[1]", AIP_EINVAL, "input: must be an object");
+        expect_refused(runtime, "forgetful", "", AIP_EINVAL,
+                       "prompt: is required: the graph 'forgetful' keeps no state to go on with");
+        aip_runtime_free(runtime);
+        aip_settings_free(settings);
+}
+
+Test(runtime, jobs_run_graphs_of_code, .timeout = 30)
+{
+        aip_settings *settings = settings_of("DATABASE_URL=memory:");
+        aip_runtime *runtime = runtime_of(settings);
+        int64_t by = 10;
+
+        register_adders(runtime, &by);
+        cr_assert_eq(aip_runtime_start_worker(runtime, NULL), 0);
+        cr_assert_eq(aip_runtime_wait_ready(runtime, 5000, NULL), 0);
+        expect_result(runtime, submit(runtime, "adder", "{\"n\": 1}", (struct aip_id){{0}}),
+                      "{\"n\":11}");
+        expect_result(runtime, submit(runtime, "forgetful", "{}", (struct aip_id){{0}}),
+                      "{\"n\":10}");
+        aip_runtime_free(runtime);
+        aip_settings_free(settings);
+}
+
+static struct aip_thread_write write_n(aip_runtime *runtime, struct aip_id thread,
+                                       const char *graph, int64_t n)
+{
+        struct aip_thread_write write = {.id = thread, .as_node = AIP_STR("__start__")};
+        aip_value *values = aip_value_object();
+
+        cr_assert_eq(aip_value_object_set_cstr(&values, "n", aip_value_int(n)), 0);
+        write.values = values;
+        write.graph_name = aip_str_of(graph);
+        aip_thread_service_write(aip_runtime_threads(runtime), &write);
+        aip_runtime_run_until(runtime, &write.op);
+        aip_value_unref(values);
+        return write;
+}
+
+Test(runtime, a_thread_of_a_graph_of_code_is_written_to_and_goes_on, .timeout = 30)
+{
+        aip_settings *settings = settings_of("DATABASE_URL=memory:");
+        aip_runtime *runtime = runtime_of(settings);
+        struct aip_id thread = {{7}};
+        int64_t by = 10;
+
+        register_adders(runtime, &by);
+        cr_assert_eq(aip_runtime_start_worker(runtime, NULL), 0);
+        cr_assert_eq(aip_runtime_wait_ready(runtime, 5000, NULL), 0);
+        expect_result(runtime, submit(runtime, "adder", "{\"n\": 1}", thread), "{\"n\":11}");
+        struct aip_thread_write unkept = write_n(runtime, thread, "forgetful", 5);
+        cr_expect_str_eq(aip_error_message(unkept.op.err),
+                         "graph_name: the graph 'forgetful' keeps no state");
+        aip_error_free(unkept.op.err);
+        struct aip_thread_write written = write_n(runtime, thread, "", 100);
+        cr_assert_null(written.op.err, "%s", aip_error_message(written.op.err));
+        expect_result(runtime, submit(runtime, "adder", "", thread), "{\"n\":110}");
+        aip_runtime_free(runtime);
+        aip_settings_free(settings);
+}

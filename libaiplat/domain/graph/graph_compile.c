@@ -122,6 +122,11 @@ uint32_t aip_graph_find_channel(const aip_graph *graph, struct aip_str name, uin
         return AIP_GRAPH_NO_INDEX;
 }
 
+int aip_graph_has_channel(const aip_graph *graph, struct aip_str name)
+{
+        return aip_graph_find_channel(graph, name, 0) != AIP_GRAPH_NO_INDEX;
+}
+
 static int compare_channels(const void *a, const void *b, void *channels)
 {
         const struct aip_graph_channel *all = channels;

@@ -11,6 +11,13 @@
                 (void)check_;                                                                      \
         } while (0)
 
+static void make_graphs(struct node *n, const struct node_options *o)
+{
+        CHECK(aip_graph_registry_new(&n->graphs, NULL));
+        for (size_t i = 0; i < o->n_graphs; i++)
+                CHECK(aip_graph_registry_add(n->graphs, &o->graphs[i], NULL));
+}
+
 static void make_llms(struct node *n)
 {
         struct aip_llm simulated, retrying;
@@ -43,6 +50,7 @@ static void make_services(struct node *n, const struct aip_store *store, const s
         jobs.random = n->random;
         jobs.cache = n->cache.cache;
         jobs.catalog = n->catalog;
+        jobs.graphs = n->graphs;
         jobs.relay = n->relay;
         CHECK(aip_job_service_new(&jobs, &n->service, NULL));
 }
@@ -61,8 +69,7 @@ static void make_worker(struct node *n, const struct node_options *o)
         worker.relay = n->relay;
         worker.llms = n->llms;
         worker.checkpoints = o->checkpoints;
-        worker.graphs = o->graphs;
-        worker.n_graphs = o->n_graphs;
+        worker.graphs = n->graphs;
         worker.tools = o->tools;
         worker.concurrency = o->concurrency;
         worker.lease_ms = o->lease_ms;
@@ -79,6 +86,7 @@ void node_open(struct node *n, struct aip_loop loop, const struct aip_store *sto
         faulty_jobs_open(&n->jobs, loop, store->jobs, o->seed + 1);
         broker_connect(broker, &n->client);
         make_llms(n);
+        make_graphs(n, o);
         make_services(n, store, o);
         if (o->has_worker)
                 make_worker(n, o);
@@ -133,6 +141,7 @@ int node_is_closed(void *node)
 void node_free(struct node *n)
 {
         aip_llm_registry_free(n->llms);
+        aip_graph_registry_free(n->graphs);
         broker_leave(&n->client);
         faulty_jobs_close(&n->jobs);
         n->is_open = 0;

@@ -20,7 +20,7 @@ struct node_options {
         int64_t sweep_age_ms;
         size_t relay_max_waiting;
         const struct aip_log *log;
-        const struct aip_processing_graph *graphs; /* that jobs may name, kept in these: */
+        const struct aip_registered_graph *graphs; /* that jobs may name, kept in these: */
         size_t n_graphs;
         aip_tool_registry *tools; /* or NULL */
         struct aip_checkpoint_store checkpoints;
@@ -38,6 +38,7 @@ struct node {
         aip_outbox_relay *relay;
         aip_job_service *service;
         aip_llm_registry *llms;
+        aip_graph_registry *graphs;
         aip_processing_service *worker; /* NULL: none, or closed */
         struct aip_op close_op;
         int n_closed; /* parts */
