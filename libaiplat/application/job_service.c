@@ -565,8 +565,8 @@ static void cancelled(struct aip_op *op)
         }
         if (!err && c->ret_outcome == AIP_CANCEL_CANCELLED) {
                 aip_outbox_relay_push(cancel->service->relay, &c->ret_transition);
-                aip_outbox_relay_promote_soon(
-                        cancel->service->relay); /* it may have been a thread's */
+                /* It may have been one of a thread, in which another waits for it. */
+                aip_outbox_relay_promote_soon(cancel->service->relay);
         }
         aip_op_finish(cancel->service->loop, &cancel->op, err);
 }
