@@ -21,6 +21,7 @@
 
 #include <aiplat/adapters.h>
 #include <aiplat/http_server.h>
+#include <aiplat/job_feed.h>
 #include <aiplat/job_service.h>
 #include <aiplat/llm_registry.h>
 #include <aiplat/loops.h>
@@ -58,6 +59,8 @@ AIP_API struct aip_cache aip_runtime_cache(aip_runtime *runtime);
 AIP_API aip_job_service *aip_runtime_jobs(aip_runtime *runtime);
 AIP_API aip_thread_service *aip_runtime_threads(aip_runtime *runtime);
 AIP_API aip_catalog_service *aip_runtime_catalog(aip_runtime *runtime);
+/* For following jobs; their feeds are closed before the runtime is freed. */
+AIP_API aip_job_feeds *aip_runtime_feeds(aip_runtime *runtime);
 /* Register providers of your own here, before the worker starts. */
 AIP_API aip_llm_registry *aip_runtime_llms(aip_runtime *runtime);
 /* The tools that graphs may call: register functions and types of your own here, before the worker starts. */

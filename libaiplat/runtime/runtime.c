@@ -712,6 +712,11 @@ aip_catalog_service *aip_runtime_catalog(aip_runtime *r)
         return r->catalog;
 }
 
+aip_job_feeds *aip_runtime_feeds(aip_runtime *r)
+{
+        return r->feeds;
+}
+
 aip_graph_registry *aip_runtime_graphs(aip_runtime *r)
 {
         return r->graphs;

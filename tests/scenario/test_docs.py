@@ -46,6 +46,13 @@ def test_every_relative_link_leads_somewhere(document):
             assert (document.parent / target.split("#")[0]).exists(), target
 
 
+def test_the_code_of_the_c_page_is_that_of_the_examples():
+    examples = "\n".join(path.read_text() for path in sorted((ROOT / "examples").glob("*.c")))
+    blocks = re.findall(r"^```c\n(.*?)^```", text_of("docs/c-api.md"), flags=re.M | re.S)
+    assert len(blocks) >= 5
+    assert [block for block in blocks if block not in examples] == []
+
+
 def test_every_path_of_the_map_exists():
     text = text_of("ARCHITECTURE.md")
     the_map = re.search(r"## The map\n+```\n(.*?)^```", text, flags=re.M | re.S).group(1)
