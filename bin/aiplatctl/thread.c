@@ -139,7 +139,7 @@ int cmd_thread_list(int argc, char **argv)
                                                 {"status", "STATUS", 11},
                                                 {"checkpoint", "CHECKPOINT", 10},
                                                 {"jobs_waiting", "WAITING", 7},
-                                                {"updated_at", "USED", 19}};
+                                                {"updated_at", "USED", 27}};
         struct arguments a = ARGUMENTS_INIT(0);
         struct reply reply;
         int code;
@@ -158,7 +158,7 @@ int cmd_thread_history(int argc, char **argv)
         static const struct column columns[] = {
                 {"checkpoint", "CHECKPOINT", 10}, {"parent", "PARENT", 6},
                 {"source", "SOURCE", 6},          {"step", "STEP", 5},
-                {"created_at", "CREATED", 19},    {"job_id", "JOB", 36}};
+                {"created_at", "CREATED", 27},    {"job_id", "JOB", 36}};
         struct arguments a = ARGUMENTS_INIT(1);
         struct reply reply;
         int code;

@@ -68,6 +68,34 @@ static void show_nodes(const struct watch *w, const aip_value *data)
                 tell(w, "▸ ", aip_value_as_string(aip_value_at(nodes, i)));
 }
 
+/* Also where no terminal is: without an answer it does not go on. */
+static void show_questions(const struct watch *w, const aip_value *data)
+{
+        const aip_value *questions = aip_value_get_cstr(data, "questions");
+
+        for (size_t i = 0; i < aip_value_size(questions); i++) {
+                struct aip_buf text = AIP_BUF_INIT(LINE_MAX_BYTES);
+                const aip_value *question = aip_value_get_cstr(aip_value_at(questions, i), "value");
+                struct aip_str said = aip_value_as_string(question);
+
+                if (!said.p && aip_value_print(question, &text, NULL) == 0)
+                        said = aip_buf_str(&text);
+                fprintf(stderr, "? %.*s\n", (int)said.n, said.p ? said.p : "");
+                aip_buf_deinit(&text);
+        }
+        fprintf(stderr, "it waits for an answer: aiplatctl resume %s …\n", w->job_id);
+}
+
+static void show_status(struct watch *w, const aip_value *data)
+{
+        struct aip_str status = aip_value_as_string(aip_value_get_cstr(data, "status"));
+
+        new_line(w);
+        tell(w, "● ", status);
+        if (aip_str_eq(status, aip_str_of("INTERRUPTED")))
+                show_questions(w, data);
+}
+
 static void show(struct watch *w, const aip_value *data)
 {
         if (strcmp(w->type, "token") == 0) {
@@ -76,8 +104,7 @@ static void show(struct watch *w, const aip_value *data)
                 new_line(w);
                 show_nodes(w, data);
         } else if (strcmp(w->type, "status") == 0) {
-                new_line(w);
-                tell(w, "● ", aip_value_as_string(aip_value_get_cstr(data, "status")));
+                show_status(w, data);
         } else if (strcmp(w->type, "tool_call") == 0) {
                 tell(w, "⚒ ", aip_value_as_string(aip_value_get_cstr(data, "name")));
         } else if (strcmp(w->type, "error") == 0) {

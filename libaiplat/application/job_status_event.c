@@ -38,6 +38,17 @@ static int put_error(const struct aip_job_fields *job, struct aip_buf *out)
         return put_string(out, ",\"error\":", cut(job->error_message));
 }
 
+static int put_questions(const struct aip_job_fields *job, struct aip_buf *out)
+{
+        int r;
+
+        if (job->questions_json.n == 0 || job->questions_json.n > AIP_STATUS_EVENT_QUESTIONS_BYTES)
+                return 0;
+        if ((r = aip_buf_append_cstr(out, ",\"questions\":")) < 0)
+                return r;
+        return aip_buf_append(out, job->questions_json);
+}
+
 int aip_job_status_event_print(const struct aip_job_fields *job, struct aip_buf *out)
 {
         int r;
@@ -46,7 +57,8 @@ int aip_job_status_event_print(const struct aip_job_fields *job, struct aip_buf 
                                 aip_job_status_name(job->status), job->attempt,
                                 (long long)job->version)) < 0 ||
             (r = aip_time_print(job->updated_at_us, out, NULL)) < 0 ||
-            (r = aip_buf_append_char(out, '"')) < 0 || (r = put_error(job, out)) < 0)
+            (r = aip_buf_append_char(out, '"')) < 0 || (r = put_error(job, out)) < 0 ||
+            (r = put_questions(job, out)) < 0)
                 return r;
         return aip_buf_append_char(out, '}');
 }

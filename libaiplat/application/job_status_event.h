@@ -10,9 +10,12 @@
 
 /* Messages of errors are cut to this, so that an event always has room for them. */
 #define AIP_STATUS_EVENT_ERROR_BYTES 2048
-#define AIP_STATUS_EVENT_MAX_BYTES   (16 * 1024)
+/* Questions longer than this are left out: the job has them. */
+#define AIP_STATUS_EVENT_QUESTIONS_BYTES (32 * 1024)
+#define AIP_STATUS_EVENT_MAX_BYTES       (48 * 1024)
 
-/* {"status", "attempt", "version", "at"}, and "error", "error_code" of a failed attempt. */
+/* {"status", "attempt", "version", "at"}, "questions" of an interrupted job, and "error", "error_code" of a
+ * failed attempt. */
 int aip_job_status_event_print(const struct aip_job_fields *job, struct aip_buf *out);
 
 /* STATUS, and END when the job has ended; does nothing without a stream and for jobs whose run is not

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import threading
 import time
 import uuid
 
@@ -194,3 +195,15 @@ def test_drawing_a_graph(site, tmp_path):
     assert site.ctl("graph", "draw", "nobody").returncode == 66
     assert site.ctl("graph", "draw").returncode == 64
     assert site.ctl("graph", "draw", "a", "--format", "png").returncode == 64
+
+
+def test_watch_shows_what_is_asked(site):
+    job_id = site.ctl("submit", "--graph", "approve", "Late parcel").stdout.strip()
+    site.api.wait_status(job_id, "INTERRUPTED")
+    answer = threading.Timer(0.5, site.ctl, ("resume", job_id, "--value", '{"approved": true}'))
+    answer.start()
+    watched = site.ctl("watch", job_id)
+    answer.join()
+    assert watched.returncode == 0, watched
+    assert "approve it, or send it back" in watched.stderr, watched
+    assert f"aiplatctl resume {job_id}" in watched.stderr

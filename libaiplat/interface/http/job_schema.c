@@ -67,7 +67,7 @@ int job_body_read(const aip_value *body, struct job_body *job, aip_error **err)
             aip_id_is_nil(&job->spec.thread_id))
                 f.code = aip_error_set(&f.err, AIP_EINVAL,
                                        "prompt: is required, or input, or thread_id");
-        if (f.code == 0 && job->spec.prompt.p)
+        if (f.code == 0 && job->spec.prompt.p && job->input.n == 0)
                 f.code = aip_prompt_check(job->spec.prompt, &f.err);
         if (f.code == 0 && job->spec.run_at_us != 0 && job->delay_ms != 0)
                 f.code = aip_error_set(&f.err, AIP_EINVAL, "run_at and delay: only one of them");
