@@ -385,7 +385,7 @@ AIP_API int aip_graph_update_state(const aip_graph *graph, struct aip_graph_upda
                                    aip_error **err);
 
 AIP_API int aip_graph_has_channel(const aip_graph *graph, struct aip_str name);
-/* Non-zero: no node is asynchronous, aip_graph_invoke() can run it. */
+/* Non-zero: no node is asynchronous or a subgraph, so that aip_graph_invoke() needs no loop. */
 AIP_API int aip_graph_is_synchronous(const aip_graph *graph);
 
 AIP_END_DECLS

@@ -188,16 +188,23 @@ struct aip_graph_invoke_options {
         size_t n_interrupt_before;
         const char *const *interrupt_after;
         size_t n_interrupt_after;
+        struct aip_graph_observer observer; /* told in the calling thread, while the graph runs */
 };
 
 #define AIP_GRAPH_INVOKE_OPTIONS_INIT                                                              \
         {                                                                                          \
                 sizeof(struct aip_graph_invoke_options), NULL, 0, NULL, NULL, NULL, NULL, NULL,    \
-                        NULL, 0, NULL, 0                                                           \
+                        NULL, 0, NULL, 0, {NULL, NULL}                                             \
         }
 
-/* Run to the end in the calling thread, without a loop. AIP_EUNSUPPORTED, naming it, when a node is
- * asynchronous. `input` and `options` may be NULL. *ret_state is owned by caller. */
+/*
+ * Run to the end in the calling thread. `input` and `options` may be NULL. *ret_state is owned by caller.
+ *
+ * A graph of synchronous nodes that nobody watches runs at once, without any loop. Others get a loop of their own
+ * meanwhile, the one of aip_graph_task_loop(): it has timers, and other threads may post to it, but no
+ * descriptors (AIP_EUNSUPPORTED). A node that waits for something on another loop of this thread waits for
+ * ever: run its graph there (aip_graph_run_start()).
+ */
 AIP_API int aip_graph_invoke(const aip_graph *graph, const aip_value *input,
                              const struct aip_graph_invoke_options *options, aip_value **ret_state,
                              aip_error **err);

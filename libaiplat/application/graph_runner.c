@@ -16,6 +16,7 @@
 #include "fault_point.h"
 #include "graph/graph_image.h"
 #include "graph_attempts.h"
+#include "graph_invoke.h"
 #include "graph_keeper.h"
 #include "graph_subrun.h"
 #include "macros.h"
@@ -622,9 +623,7 @@ static int invoke_in(struct aip_graph_state *state, const aip_value *input,
                 return code;
         int is_interrupted = aip_graph_is_interrupted(state);
         if (is_interrupted && !o->ret_questions)
-                return aip_error_set(
-                        err, AIP_ESTATE,
-                        "the run was interrupted, and its caller expects no questions");
+                return aip_graph_invoke_unexpected(err);
         return conclude(state, o->ret_image, is_interrupted ? o->ret_questions : NULL, ret_state,
                         err);
 }
@@ -637,10 +636,6 @@ static int check_invoke(const aip_graph *graph, const struct aip_graph_invoke_op
         if (options->step_limit < 0)
                 return aip_error_set(err, AIP_EINVAL, "step_limit is %d, below 0",
                                      options->step_limit);
-        if (!aip_graph_is_synchronous(graph))
-                return aip_error_set(err, AIP_EUNSUPPORTED,
-                                     "node \"%s\" is asynchronous: run this graph on a loop",
-                                     aip_graph_first_async(graph));
         return 0;
 }
 
@@ -654,6 +649,8 @@ int aip_graph_invoke(const aip_graph *graph, const aip_value *input,
         int code = check_invoke(graph, &o, err);
         if (code < 0)
                 return code;
+        if (!aip_graph_is_synchronous(graph) || o.observer.ops)
+                return aip_graph_invoke_on_loop(graph, input, &o, ret_state, err);
         struct aip_graph_state state;
         _cleanup_(aip_free_p) void *block = aip_alloc(aip_graph_state_bytes(graph) + 1);
         if (!block)

@@ -1,6 +1,6 @@
 /*
  * The timers of a loop: an intrusive pairing heap over struct aip_timer, ordered by due time, then
- * by the order in which they were armed. Shared by both loops. Arming allocates nothing; arm O(1),
+ * by the order in which they were armed. Shared by all loops. Arming allocates nothing; arm O(1),
  * remove and pop O(log n) amortised. It neither reads a clock nor fires anything.
  */
 #ifndef AIPLAT_BASE_TIMER_QUEUE_H

@@ -5,6 +5,8 @@
 #include "macros.h"
 #include <aiplat/graph_run.h>
 #include <aiplat/loops.h>
+#include <pthread.h>
+#include <unistd.h>
 
 /* An asynchronous node that waits on a timer, then logs its name. Its user pointer says how long,
  * and how it ends. */
@@ -437,15 +439,91 @@ Test(graph_runner, refuses_bad_arguments)
         }
 }
 
-Test(graph_runner, invoke_refuses_asynchronous_nodes)
+Test(graph_runner, invoke_runs_asynchronous_nodes)
 {
-        struct waiter waiters[N_WAITERS] = {{.delay_ms = 1}}, begin = {.delay_ms = 1};
+        struct waiter waiters[N_WAITERS] = {{.delay_ms = 4}, {.delay_ms = -1}, {.delay_ms = 2}};
+        struct waiter begin = {.delay_ms = 1};
+        struct aip_graph_invoke_options options = AIP_GRAPH_INVOKE_OPTIONS_INIT;
         aip_graph *graph = compile(fan_builder(waiters, &begin));
+        int32_t steps = 0;
         aip_value *state = NULL;
         aip_error *err = NULL;
         cr_assert_not(aip_graph_is_synchronous(graph));
-        cr_assert_eq(aip_graph_invoke(graph, NULL, NULL, &state, &err), AIP_EUNSUPPORTED);
-        assert_error(err, AIP_EUNSUPPORTED, "node \"a\" is asynchronous", "invoke");
+        options.ret_steps = &steps;
+        cr_assert_eq(aip_graph_invoke(graph, NULL, &options, &state, &err), 0, "%s",
+                     aip_error_message(err));
+        assert_value(state, FAN_STATE, "invoke");
+        cr_assert_eq(steps, 3);
+        waiters[2].error = "out of order";
+        state = NULL;
+        cr_assert_lt(aip_graph_invoke(graph, NULL, &options, &state, &err), 0);
+        cr_assert_null(state);
+        cr_assert_not_null(strstr(aip_error_message(err), "out of order"));
+        aip_error_free(err);
+        assert_waiters_ended(waiters, N_WAITERS);
+        aip_graph_unref(graph);
+}
+
+/* A node whose work is done by a thread of its own, which hands over by a post. */
+struct errand {
+        struct aip_task task;
+        struct aip_watch watch;
+        aip_graph_task *of;
+        struct aip_loop loop;
+        pthread_t thread;
+};
+
+static void errand_over(struct aip_task *task)
+{
+        struct errand *errand = AIP_CONTAINER_OF(task, struct errand, task);
+        pthread_join(errand->thread, NULL);
+        aip_graph_task_write(errand->of, "n", aip_value_int(1));
+        aip_graph_task_finish(errand->of, NULL, NULL);
+}
+
+static void *run_errand(void *user)
+{
+        struct errand *errand = user;
+        usleep(3000);
+        aip_post(errand->loop, &errand->task);
+        return NULL;
+}
+
+static void start_errand(void *user, aip_graph_task *task)
+{
+        struct errand *errand = aip_graph_task_memory(task);
+        (void)user;
+        errand->of = task;
+        errand->loop = aip_graph_task_loop(task);
+        errand->task.run = errand_over;
+        cr_assert_eq(aip_watch_set(errand->loop, &errand->watch, AIP_READABLE, NULL),
+                     AIP_EUNSUPPORTED);
+        cr_assert_eq(pthread_create(&errand->thread, NULL, run_errand, errand), 0);
+}
+
+static void leave_errand(void *user, aip_graph_task *task)
+{
+        (void)user, (void)task;
+}
+
+Test(graph_runner, invoke_waits_for_other_threads, .timeout = 30)
+{
+        struct aip_node_options options = AIP_NODE_OPTIONS_INIT;
+        aip_graph_builder *b = aip_graph_builder_new();
+        options.start = start_errand;
+        options.cancel = leave_errand;
+        options.task_bytes = sizeof(struct errand);
+        aip_graph_builder_add_channel(b, "n", AIP_CHANNEL_ADD);
+        aip_graph_builder_add_node(b, "a", &options);
+        aip_graph_builder_add_node(b, "b", &options);
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "a");
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "b");
+        aip_graph_builder_add_edge(b, "a", AIP_GRAPH_END);
+        aip_graph_builder_add_edge(b, "b", AIP_GRAPH_END);
+        aip_graph *graph = compile(b);
+        aip_value *state = NULL;
+        cr_assert_eq(aip_graph_invoke(graph, NULL, NULL, &state, NULL), 0);
+        assert_value(state, "{\"n\":2}", "invoke");
         aip_graph_unref(graph);
 }
 

@@ -802,3 +802,54 @@ Test(graph_subgraphs, survives_allocation_failure)
         ASSERT_SURVIVES_ALLOC_FAILURE(ask_and_go_on, graph);
         aip_graph_unref(graph);
 }
+
+/* ── invoke ──────────────────────────────────────────────────────────────────────────────────── */
+
+static void tell_ended(void *self, const char *node, const char *task_id, const aip_value *updates,
+                       const aip_error *err)
+{
+        struct aip_buf *heard = self;
+
+        (void)node, (void)updates, (void)err;
+        cr_assert_eq(aip_buf_printf(heard, "%s ", task_id), 0);
+}
+
+static const struct aip_graph_observer_ops tell_ops = {.self_size = sizeof(tell_ops),
+                                                       .task_ended = tell_ended};
+
+/* It asks, in the subgraph; the image goes on with the answer; and all of it is watched. */
+Test(graph_subgraphs, are_invoked_and_watched, .timeout = 30)
+{
+        struct world world = {.delay_ms = 1, .asks = 1};
+        struct aip_graph_invoke_options options = AIP_GRAPH_INVOKE_OPTIONS_INIT;
+        struct aip_buf heard = AIP_BUF_INIT(1000);
+        aip_graph *graph = build_around(build_inner(), NULL, 0);
+        aip_value *state = NULL, *questions = NULL, *image = NULL, *answer = value_of("\"yes\"");
+        aip_error *err = NULL;
+
+        options.context = &world;
+        cr_assert_eq(aip_graph_invoke(graph, NULL, &options, &state, &err), AIP_ESTATE);
+        assert_error(err, AIP_ESTATE, "the run was interrupted", "invoke");
+        err = NULL;
+        options.observer = (struct aip_graph_observer){&tell_ops, &heard};
+        options.ret_questions = &questions;
+        options.ret_image = &image;
+        cr_assert_eq(aip_graph_invoke(graph, NULL, &options, &state, &err), 0);
+        assert_value(questions,
+                     "[{\"id\":\"sub:1:sub|2:ask:0\",\"node\":\"ask\",\"value\":\"sub\"}]",
+                     "questions");
+        aip_value_unref(state);
+        questions = state = NULL;
+        options.image = image;
+        options.answers = answer;
+        options.ret_image = NULL;
+        cr_assert_eq(aip_graph_invoke(graph, NULL, &options, &state, &err), 0);
+        cr_assert_null(questions);
+        assert_value(state, "{\"log\":[[\"slow\",\"yes\",\"ask\",\"last\"],\"after\"]}", "state");
+        cr_expect_str_eq(heard.p, "sub:1:sub|1:slow sub:1:sub|2:ask 1:sub "
+                                  "sub:1:sub|2:ask sub:1:sub|3:last 1:sub 2:after ");
+        aip_buf_deinit(&heard);
+        aip_value_unref(image);
+        aip_value_unref(answer);
+        aip_graph_unref(graph);
+}

@@ -145,7 +145,3 @@ aip_value *aip_graph_state_take_object(struct aip_graph_state *state)
         return object;
 }
 
-const char *aip_graph_first_async(const aip_graph *graph)
-{
-        return graph->first_async < graph->n_nodes ? graph->nodes[graph->first_async].name : NULL;
-}

@@ -177,9 +177,6 @@ int aip_graph_merge(struct aip_graph_state *state, aip_error **err);
 /* The channels as one object, owned by caller; NULL when out of memory. The state is left empty. */
 aip_value *aip_graph_state_take_object(struct aip_graph_state *state);
 
-/* Name of the first asynchronous node; NULL when there is none. */
-const char *aip_graph_first_async(const aip_graph *graph);
-
 /* Between the files of the core. */
 
 /* Inline room of a run's block. */

@@ -1,10 +1,10 @@
 /*
- * First-in first-out lists of intrusive tasks, shared by both loops. `is_queued` is changed
+ * First-in first-out lists of intrusive tasks, shared by all loops. `is_queued` is changed
  * atomically, because a task may be posted by one thread while another looks at it; the list itself
  * is guarded by its owner.
  */
-#ifndef AIPLAT_LOOP_TASK_LIST_H
-#define AIPLAT_LOOP_TASK_LIST_H
+#ifndef AIPLAT_BASE_TASK_LIST_H
+#define AIPLAT_BASE_TASK_LIST_H
 
 #include <aiplat/ports/loop.h>
 
