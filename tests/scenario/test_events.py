@@ -1,6 +1,7 @@
 """Following a job: everything once and in order, wherever one reads, and when Redis is away."""
 
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -187,19 +188,44 @@ def test_a_closing_gateway_sends_its_readers_elsewhere(served, model_server):
         [event.key() for event in sse.follow(second.api, job_id)]
 
 
-def test_a_reader_that_does_not_read_holds_up_nobody(served, model_server):
-    served.start()
-    slow = []
-    for n in range(20):
-        job_id = served.api.submit("x" * 50000, stream=True)
-        slow.append(sse.Stream(served.api, job_id))
-    before = served.programs[0].resident_bytes()
-    for n in range(20):
-        served.api.run("y" * 50000, stream=True)
-    assert served.programs[0].resident_bytes() - before < 64 << 20
+N_SLOW = 20
+
+
+def test_readers_that_stand_still_cost_little_and_miss_nothing(served, model_server):
+    """An answer of 11 MB, and twenty who read none of it until it has been told to the end."""
+    model_server.rules({"text": " ".join(f"{n:06}" * 600 for n in range(3000))})
+    gateway = served.gateway()
+    served.worker()
+    job_id = gateway.api.submit("tell me a long story", stream=True)
+    slow = [sse.Stream(gateway.api, job_id) for _ in range(N_SLOW)]
     for stream in slow:
-        assert list(stream)[-1].type == "end"
+        stream.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    before = gateway.resident_bytes()
+    whole = sse.follow(gateway.api, job_id)
+    assert statuses_of(whole)[-1] == "COMPLETED" and "gap" not in types_of(whole)
+    told = "".join(event.data["text"] for event in whole if event.type == "token")
+    assert told == gateway.api.job(job_id)["result"] and len(told) > 10_000_000
+    # 2 MB a reader at the very most, and what one reader of it all takes
+    assert gateway.resident_bytes() - before < (2 * N_SLOW + 40) << 20
+    for stream in slow:
+        assert [event.key() for event in stream] == [event.key() for event in whole]
         stream.close()
+
+
+def test_a_reader_that_stands_still_for_too_long_is_dropped_and_comes_back(served, model_server):
+    model_server.rules({"text": " ".join(f"{n:06}" * 600 for n in range(3000))})
+    gateway = served.gateway(AIPLAT_REQUEST_TIMEOUT_MS=2000)
+    served.worker()
+    job_id = gateway.api.submit("tell me a long story", stream=True)
+    stream = sse.Stream(gateway.api, job_id)
+    stream.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    whole = sse.follow(gateway.api, job_id)
+    time.sleep(6)
+    got = list(stream)
+    stream.close()
+    assert got and got[-1].type != "end", "it was dropped"
+    rest = sse.follow(gateway.api, job_id, last=got[-1].id)
+    assert [event.key() for event in got + rest] == [event.key() for event in whole]
 
 
 def test_curl_shows_events_as_they_come(dev, model_server):
