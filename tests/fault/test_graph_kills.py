@@ -25,6 +25,7 @@ import uuid
 
 import mcp_server
 import pytest
+import sse
 from scenario_sites import EmbeddedSite, ServedSite
 
 LANES = 20         # cases at a time in places of their own
@@ -228,6 +229,7 @@ class Tools:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -254,6 +256,8 @@ def tools():
 class Embedded:
     """A place of one case: everything in one process, on SQLite."""
 
+    keeps_events = False  # they are gone with the process
+
     @staticmethod
     def owner(_):
         return "true"
@@ -263,7 +267,11 @@ class Embedded:
         self.site = EmbeddedSite(folder, settings)
 
     def start(self, **settings):
-        self.site.start(**settings)
+        try:
+            self.site.start(**settings)
+        except AssertionError:
+            if self.site.programs[-1].process.returncode != -9:
+                raise  # else it has killed itself already
         return self.site.programs[-1]
 
     def end_case(self):
@@ -273,6 +281,8 @@ class Embedded:
 
 class Served:
     """A place of many cases, one after the other: PostgreSQL, RabbitMQ, Redis, and one gateway."""
+
+    keeps_events = True
 
     @staticmethod
     def owner(job_id):
@@ -304,6 +314,8 @@ class Case:
         self.place, self.shape, self.marker, self.order = place, shape, marker, order
         self.dies_again = dies_again  # whoever goes on has the same order
         self.fields = {"max_attempts": 100}
+        if place.keeps_events:
+            self.fields["stream"] = True
         if shape.checkpoint:
             self.fields["checkpoint"] = shape.checkpoint
         self.n_kills = 0
@@ -393,6 +405,20 @@ class Case:
         """The number of the last step that was begun, when no graph was inside another."""
         return self.passed.count("graph.step")
 
+    def expect_events(self):
+        """Who follows the job hears of it in order, once, and of one end, whoever has died. Of an end
+        that the worker did not live to tell, the store tells, which cannot know what else was lost."""
+        if not self.place.keeps_events:
+            return
+        events = sse.follow(self.api, self.job_id)
+        ids = [tuple(map(int, event.id.split("-"))) for event in events if event.id]
+        kinds = [event.type for event in events]
+        assert ids == sorted(set(ids)), f"{self.marker}: {events}"
+        assert kinds[-1] == "end" and kinds.count("end") == 1, f"{self.marker}: {events}"
+        assert "step_started" in kinds, f"{self.marker}: {events}"
+        assert "gap" not in kinds or (self.killed_at or "").startswith("finish."), \
+            f"{self.marker}: {events}"
+
     def is_to_die_at_the_end(self):
         return self.order.startswith("finish.committed=kill")
 
@@ -411,6 +437,7 @@ class Case:
                 if not program.is_running() and (program is doomed or self.dies_again):
                     program = self.bury(program, settings)
                 elif job and not (program is doomed and self.is_to_die_at_the_end()):
+                    self.expect_events()
                     return job, points_of(doomed)
                 assert time.monotonic() < deadline, f"{self.marker}: did not end: {job}"
                 time.sleep(0.05)
