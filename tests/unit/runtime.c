@@ -2,7 +2,13 @@
  * behind. On the real loop. */
 #include "macros.h"
 #include <aiplat/runtime.h>
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 struct stopper {
         struct aip_timer timer;
@@ -278,6 +284,73 @@ Test(runtime, a_thread_of_a_graph_of_code_is_written_to_and_goes_on, .timeout = 
         struct aip_thread_write written = write_n(runtime, thread, "", 100);
         cr_assert_null(written.op.err, "%s", aip_error_message(written.op.err));
         expect_result(runtime, submit(runtime, "adder", "", thread), "{\"n\":110}");
+        aip_runtime_free(runtime);
+        aip_settings_free(settings);
+}
+
+/* ── and over HTTP, by a gateway in the same program ─────────────────────────────────────────── */
+
+/* A client in a thread of its own: sends one request, and keeps the answer. */
+struct client {
+        struct aip_op op;
+        struct aip_loop loop;
+        int32_t port;
+        const char *body;
+        char answer[4000];
+        pthread_t thread;
+};
+
+static void *ask_gateway(void *user)
+{
+        struct client *c = user;
+        struct sockaddr_in to = {.sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)c->port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        size_t n = 0;
+        ssize_t got = 0;
+
+        if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+                dprintf(fd,
+                        "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                        strlen(c->body), c->body);
+        while ((got = read(fd, c->answer + n, sizeof(c->answer) - 1 - n)) > 0)
+                n += (size_t)got;
+        close(fd);
+        aip_op_finish_from_thread(c->loop, &c->op, NULL);
+        return NULL;
+}
+
+static void expect_answer(aip_runtime *runtime, const char *body, const char *status,
+                          const char *said)
+{
+        struct client c = {.loop = aip_runtime_loop(runtime),
+                           .port = aip_runtime_gateway_port(runtime),
+                           .body = body};
+
+        cr_assert_eq(pthread_create(&c.thread, NULL, ask_gateway, &c), 0);
+        aip_runtime_run_until(runtime, &c.op);
+        pthread_join(c.thread, NULL);
+        cr_expect_eq(strncmp(c.answer, status, strlen(status)), 0, "%s", c.answer);
+        cr_expect_not_null(strstr(c.answer, said), "%s", c.answer);
+}
+
+Test(runtime, its_gateway_takes_jobs_of_graphs_of_code, .timeout = 30)
+{
+        aip_settings *settings = settings_of("DATABASE_URL=memory:");
+        aip_runtime *runtime = runtime_of(settings);
+        int64_t by = 1;
+
+        register_adders(runtime, &by);
+        cr_assert_eq(aip_runtime_start_gateway(runtime, NULL), 0);
+        cr_assert_eq(aip_runtime_wait_ready(runtime, 5000, NULL), 0);
+        expect_answer(runtime, "{\"graph_name\": \"adder\", \"input\": {\"n\": 1}}", "HTTP/1.1 2",
+                      "\"job_id\"");
+        expect_answer(runtime, "{\"graph_name\": \"adder\", \"input\": {\"m\": 1}}", "HTTP/1.1 4",
+                      "the graph 'adder' has no channel 'm'");
+        expect_answer(runtime, "{\"graph_name\": \"other\", \"input\": {}}", "HTTP/1.1 4",
+                      "no graph 'other'");
         aip_runtime_free(runtime);
         aip_settings_free(settings);
 }
