@@ -6,6 +6,7 @@
 #include "store_fixture.h"
 
 #include "graph_shelf.h"
+#include "graph_waiting.h"
 #include "job_saver.h"
 #include <aiplat/graph_run.h>
 
@@ -18,41 +19,22 @@ struct world {
         int asks;
 };
 
-struct waiting {
-        struct aip_timer timer;
-        aip_graph_task *task;
-};
-
-static void waited(struct aip_timer *timer)
+static void work(aip_graph_task *task, aip_error **err)
 {
-        aip_graph_task *task = AIP_CONTAINER_OF(timer, struct waiting, timer)->task;
         struct world *world = aip_graph_task_context(task);
 
+        (void)err;
         world->n_slow++;
         aip_graph_task_write(task, "log", aip_value_string(S(aip_graph_task_node(task))));
-        aip_graph_task_finish(task, NULL, NULL);
 }
 
-static void slow_start(void *user, aip_graph_task *task)
+static int64_t delay_ms(const aip_graph_task *task)
 {
-        struct waiting *w = aip_graph_task_memory(task);
-
-        (void)user;
-        w->task = task;
-        w->timer.fire = waited;
-        aip_timer_set(aip_graph_task_loop(task), &w->timer, SLOW_MS);
+        (void)task;
+        return SLOW_MS;
 }
 
-static void slow_cancel(void *user, aip_graph_task *task)
-{
-        struct waiting *w = aip_graph_task_memory(task);
-        aip_error *err = NULL;
-
-        (void)user;
-        aip_timer_clear(aip_graph_task_loop(task), &w->timer);
-        aip_error_set(&err, AIP_ECANCELLED, "cancelled");
-        aip_graph_task_finish(task, NULL, err);
-}
+static const struct waiting_node waiting = {delay_ms, work};
 
 static int ask(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
 {
@@ -70,11 +52,8 @@ static int ask(void *user, aip_graph_task *task, aip_value **ret_update, aip_err
 
 static void add_slow(aip_graph_builder *b, const char *name)
 {
-        struct aip_node_options o = AIP_NODE_OPTIONS_INIT;
+        struct aip_node_options o = waiting_options(&waiting);
 
-        o.start = slow_start;
-        o.cancel = slow_cancel;
-        o.task_bytes = sizeof(struct waiting);
         aip_graph_builder_add_node(b, name, &o);
 }
 

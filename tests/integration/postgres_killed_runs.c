@@ -4,6 +4,7 @@
  * execution of a node leaves a byte in a file, so that repetitions are counted.
  */
 #include "app/node.h"
+#include "graph_waiting.h"
 #include "postgres_schema.h"
 #include "require_env.h"
 #include <aiplat/loops.h>
@@ -20,40 +21,20 @@
 static struct postgres_schema schema;
 static int journal; /* appended to by every process */
 
-struct waiting {
-        struct aip_timer timer;
-        aip_graph_task *task;
-};
-
-static void waited(struct aip_timer *timer)
+static void work(aip_graph_task *task, aip_error **err)
 {
-        aip_graph_task *task = AIP_CONTAINER_OF(timer, struct waiting, timer)->task;
-
+        (void)err;
         cr_assert_eq(write(journal, "x", 1), 1);
         aip_graph_task_write(task, "log", aip_value_int(aip_graph_task_step(task)));
-        aip_graph_task_finish(task, NULL, NULL);
 }
 
-static void start_waiting(void *user, aip_graph_task *task)
+static int64_t delay_ms(const aip_graph_task *task)
 {
-        struct waiting *w = aip_graph_task_memory(task);
-
-        (void)user;
-        w->task = task;
-        w->timer.fire = waited;
-        aip_timer_set(aip_graph_task_loop(task), &w->timer, 10);
+        (void)task;
+        return 10;
 }
 
-static void cancel_waiting(void *user, aip_graph_task *task)
-{
-        struct waiting *w = aip_graph_task_memory(task);
-        aip_error *err = NULL;
-
-        (void)user;
-        aip_timer_clear(aip_graph_task_loop(task), &w->timer);
-        aip_error_set(&err, AIP_ECANCELLED, "cancelled");
-        aip_graph_task_finish(task, NULL, err);
-}
+static const struct waiting_node waiting = {delay_ms, work};
 
 static int again_or_end(void *user, aip_graph_route *route, aip_error **err)
 {
@@ -66,16 +47,13 @@ static int again_or_end(void *user, aip_graph_route *route, aip_error **err)
 static aip_graph *build(void)
 {
         static const char *const targets[] = {"work", AIP_GRAPH_END};
-        struct aip_node_options node = AIP_NODE_OPTIONS_INIT;
+        struct aip_node_options node = waiting_options(&waiting);
         struct aip_router_options router = AIP_ROUTER_OPTIONS_INIT;
         aip_graph_builder *b = aip_graph_builder_new();
         aip_graph *graph = NULL;
 
         aip_graph_builder_add_channel(b, "prompt", AIP_CHANNEL_LAST_VALUE);
         aip_graph_builder_add_channel(b, "log", AIP_CHANNEL_APPEND);
-        node.start = start_waiting;
-        node.cancel = cancel_waiting;
-        node.task_bytes = sizeof(struct waiting);
         aip_graph_builder_add_node(b, "work", &node);
         aip_graph_builder_add_edge(b, AIP_GRAPH_START, "work");
         router.route = again_or_end;

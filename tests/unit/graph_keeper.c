@@ -3,6 +3,7 @@
 #include "alloc_fail.h"
 #include "graph_fixture.h"
 #include "graph_shelf.h"
+#include "graph_waiting.h"
 #include "macros.h"
 #include <aiplat/graph_run.h>
 #include <aiplat/loops.h>
@@ -18,55 +19,33 @@ struct world {
         int asks;
 };
 
-struct waiting {
-        struct aip_timer timer;
-        aip_graph_task *task;
-};
-
 static int index_of(const aip_graph_task *task)
 {
         return aip_graph_task_node(task)[0] - 'a';
 }
 
-static void waited(struct aip_timer *timer)
+static void work(aip_graph_task *task, aip_error **err)
 {
-        aip_graph_task *task = AIP_CONTAINER_OF(timer, struct waiting, timer)->task;
         struct world *world = aip_graph_task_context(task);
         int i = index_of(task);
-        aip_error *err = NULL;
 
         world->n_runs[i]++;
         if (world->fails[i] > 0) {
                 world->fails[i]--;
-                aip_error_set(&err, AIP_EUPSTREAM, "not this time");
+                aip_error_set(err, AIP_EUPSTREAM, "not this time");
         }
         aip_graph_task_write(task, "log", aip_value_string(aip_str_of(names[i])));
         aip_graph_task_write(task, "n", aip_value_int(i + 1));
-        aip_graph_task_finish(task, NULL, err);
 }
 
-static void start_waiting(void *user, aip_graph_task *task)
+static int64_t delay_ms(const aip_graph_task *task)
 {
-        struct waiting *w = aip_graph_task_memory(task);
-        struct world *world = aip_graph_task_context(task);
+        const struct world *world = aip_graph_task_context(task);
 
-        (void)user;
-        w->task = task;
-        w->timer.fire = waited;
-        aip_graph_task_emit(task, NULL);
-        aip_timer_set(aip_graph_task_loop(task), &w->timer, world->delay_ms[index_of(task)]);
+        return world->delay_ms[index_of(task)];
 }
 
-static void cancel_waiting(void *user, aip_graph_task *task)
-{
-        struct waiting *w = aip_graph_task_memory(task);
-        aip_error *err = NULL;
-
-        (void)user;
-        aip_timer_clear(aip_graph_task_loop(task), &w->timer);
-        aip_error_set(&err, AIP_ECANCELLED, "cancelled");
-        aip_graph_task_finish(task, NULL, err);
-}
+static const struct waiting_node waiting = {delay_ms, work};
 
 static int join(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
 {
@@ -110,10 +89,7 @@ static aip_graph *build(void)
         aip_graph_builder_add_channel(b, "n", AIP_CHANNEL_ADD);
         aip_graph_builder_add_channel(b, "answer", AIP_CHANNEL_LAST_VALUE);
         for (int i = 0; i < N_NODES; i++) {
-                struct aip_node_options o = AIP_NODE_OPTIONS_INIT;
-                o.start = start_waiting;
-                o.cancel = cancel_waiting;
-                o.task_bytes = sizeof(struct waiting);
+                struct aip_node_options o = waiting_options(&waiting);
                 aip_graph_builder_add_node(b, names[i], &o);
                 aip_graph_builder_add_edge(b, AIP_GRAPH_START, names[i]);
         }

@@ -3,6 +3,7 @@
 #include "alloc_fail.h"
 #include "graph_fixture.h"
 #include "graph_shelf.h"
+#include "graph_waiting.h"
 #include "macros.h"
 #include <aiplat/graph_run.h>
 #include <aiplat/loops.h>
@@ -17,49 +18,27 @@ struct world {
         aip_graph *recursive;
 };
 
-struct waiting {
-        struct aip_timer timer;
-        aip_graph_task *task;
-};
-
-static void waited(struct aip_timer *timer)
+static void work(aip_graph_task *task, aip_error **err)
 {
-        aip_graph_task *task = AIP_CONTAINER_OF(timer, struct waiting, timer)->task;
         struct world *world = aip_graph_task_context(task);
-        aip_error *err = NULL;
 
         world->n_slow++;
         if (world->n_fail > 0) {
                 world->n_fail--;
-                aip_error_set(&err, AIP_EUPSTREAM, "not this time");
-                aip_error_set_retryable(err, 1, 0);
+                aip_error_set(err, AIP_EUPSTREAM, "not this time");
+                aip_error_set_retryable(*err, 1, 0);
         }
         aip_graph_task_write(task, "log", aip_value_string(aip_str_of(aip_graph_task_node(task))));
-        aip_graph_task_finish(task, NULL, err);
 }
 
-static void slow_start(void *user, aip_graph_task *task)
+static int64_t delay_ms(const aip_graph_task *task)
 {
-        struct waiting *w = aip_graph_task_memory(task);
-        struct world *world = aip_graph_task_context(task);
+        const struct world *world = aip_graph_task_context(task);
 
-        (void)user;
-        w->task = task;
-        w->timer.fire = waited;
-        aip_graph_task_emit(task, NULL);
-        aip_timer_set(aip_graph_task_loop(task), &w->timer, world->delay_ms);
+        return world->delay_ms;
 }
 
-static void slow_cancel(void *user, aip_graph_task *task)
-{
-        struct waiting *w = aip_graph_task_memory(task);
-        aip_error *err = NULL;
-
-        (void)user;
-        aip_timer_clear(aip_graph_task_loop(task), &w->timer);
-        aip_error_set(&err, AIP_ECANCELLED, "cancelled");
-        aip_graph_task_finish(task, NULL, err);
-}
+static const struct waiting_node waiting = {delay_ms, work};
 
 static int ask(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
 {
@@ -84,10 +63,7 @@ static int ask(void *user, aip_graph_task *task, aip_value **ret_update, aip_err
 
 static void add_slow(aip_graph_builder *b, const char *name)
 {
-        struct aip_node_options o = AIP_NODE_OPTIONS_INIT;
-        o.start = slow_start;
-        o.cancel = slow_cancel;
-        o.task_bytes = sizeof(struct waiting);
+        struct aip_node_options o = waiting_options(&waiting);
         aip_graph_builder_add_node(b, name, &o);
 }
 

@@ -2,6 +2,8 @@
  * by one that goes on at the last step that was kept; what had finished does not run again. */
 #include "one_node.h"
 
+#include "graph_waiting.h"
+
 #define LEASE_MS     3000
 #define HEARTBEAT_MS 1000
 #define ROUNDS       4
@@ -12,48 +14,25 @@ static int n_runs[N_NODES], n_joins, n_fails; /* of the nodes; failures still to
 
 /* ── the graph: a, b and c side by side, then join; four times ───────────────────────────────── */
 
-struct waiting {
-        struct aip_timer timer;
-        aip_graph_task *task;
-};
-
-static void waited(struct aip_timer *timer)
+static void work(aip_graph_task *task, aip_error **err)
 {
-        aip_graph_task *task = AIP_CONTAINER_OF(timer, struct waiting, timer)->task;
         int i = aip_graph_task_node(task)[0] - 'a';
-        aip_error *err = NULL;
 
         n_runs[i]++;
         if (i == 1 && n_fails > 0) {
                 n_fails--;
-                aip_error_set(&err, AIP_EUPSTREAM, "not this time");
-                aip_error_set_retryable(err, 1, 0);
+                aip_error_set(err, AIP_EUPSTREAM, "not this time");
+                aip_error_set_retryable(*err, 1, 0);
         }
         aip_graph_task_write(task, "log", aip_value_string(aip_str_of(aip_graph_task_node(task))));
-        aip_graph_task_finish(task, NULL, err);
 }
 
-static void start_waiting(void *user, aip_graph_task *task)
+static int64_t delay_ms(const aip_graph_task *task)
 {
-        struct waiting *w = aip_graph_task_memory(task);
-
-        (void)user;
-        w->task = task;
-        w->timer.fire = waited;
-        aip_timer_set(aip_graph_task_loop(task), &w->timer,
-                      20 + 30 * (aip_graph_task_node(task)[0] - 'a'));
+        return 20 + 30 * (aip_graph_task_node(task)[0] - 'a');
 }
 
-static void cancel_waiting(void *user, aip_graph_task *task)
-{
-        struct waiting *w = aip_graph_task_memory(task);
-        aip_error *err = NULL;
-
-        (void)user;
-        aip_timer_clear(aip_graph_task_loop(task), &w->timer);
-        aip_error_set(&err, AIP_ECANCELLED, "cancelled");
-        aip_graph_task_finish(task, NULL, err);
-}
+static const struct waiting_node waiting = {delay_ms, work};
 
 static int join(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
 {
@@ -85,10 +64,7 @@ static aip_graph *build(void)
         aip_graph_builder_add_channel(b, "log", AIP_CHANNEL_APPEND);
         aip_graph_builder_add_channel(b, "round", AIP_CHANNEL_ADD);
         for (int i = 0; i < N_NODES; i++) {
-                struct aip_node_options o = AIP_NODE_OPTIONS_INIT;
-                o.start = start_waiting;
-                o.cancel = cancel_waiting;
-                o.task_bytes = sizeof(struct waiting);
+                struct aip_node_options o = waiting_options(&waiting);
                 aip_graph_builder_add_node(b, targets[i], &o);
                 aip_graph_builder_add_edge(b, AIP_GRAPH_START, targets[i]);
         }

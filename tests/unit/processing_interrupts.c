@@ -4,6 +4,8 @@
  */
 #include "one_node.h"
 
+#include "graph_waiting.h"
+
 #define LEASE_MS     3000
 #define HEARTBEAT_MS 1000
 
@@ -40,45 +42,25 @@ static int ask(void *user, aip_graph_task *task, aip_value **ret_update, aip_err
         return 0;
 }
 
-struct waiting {
-        struct aip_timer timer;
-        aip_graph_task *task;
-};
-
-static void waited(struct aip_timer *timer)
+static void work(aip_graph_task *task, aip_error **err)
 {
-        aip_graph_task *task = AIP_CONTAINER_OF(timer, struct waiting, timer)->task;
-
+        (void)err;
         n_after++;
         aip_graph_task_write(task, "log", aip_value_string(AIP_STR("after")));
-        aip_graph_task_finish(task, NULL, NULL);
 }
 
-static void start_waiting(void *user, aip_graph_task *task)
+static int64_t delay_ms(const aip_graph_task *task)
 {
-        struct waiting *w = aip_graph_task_memory(task);
-
-        (void)user;
-        w->task = task;
-        w->timer.fire = waited;
-        aip_timer_set(aip_graph_task_loop(task), &w->timer, 50);
+        (void)task;
+        return 50;
 }
 
-static void cancel_waiting(void *user, aip_graph_task *task)
-{
-        struct waiting *w = aip_graph_task_memory(task);
-        aip_error *err = NULL;
-
-        (void)user;
-        aip_timer_clear(aip_graph_task_loop(task), &w->timer);
-        aip_error_set(&err, AIP_ECANCELLED, "cancelled");
-        aip_graph_task_finish(task, NULL, err);
-}
+static const struct waiting_node waiting = {delay_ms, work};
 
 static aip_graph *build(void)
 {
         static const char *const asking[] = {"left2", "right1"};
-        struct aip_node_options o = AIP_NODE_OPTIONS_INIT;
+        struct aip_node_options o = waiting_options(&waiting);
         aip_graph_builder *b = aip_graph_builder_new();
         aip_graph *graph = NULL;
         aip_error *err = NULL;
@@ -91,9 +73,6 @@ static aip_graph *build(void)
                 aip_graph_builder_add_function(b, asking[i], ask, NULL);
                 aip_graph_builder_add_edge(b, "before", asking[i]);
         }
-        o.start = start_waiting;
-        o.cancel = cancel_waiting;
-        o.task_bytes = sizeof(struct waiting);
         aip_graph_builder_add_node(b, "after", &o);
         aip_graph_builder_add_join(b, asking, 2, "after");
         aip_graph_builder_add_edge(b, "after", AIP_GRAPH_END);
