@@ -829,3 +829,29 @@ Test(graph_subgraphs, are_invoked_and_watched, .timeout = 30)
         aip_value_unref(answer);
         aip_graph_unref(graph);
 }
+
+static int invoke_watched(void *user, aip_error **err)
+{
+        struct world world = {.delay_ms = 0, .asks = 1};
+        struct aip_graph_invoke_options options = AIP_GRAPH_INVOKE_OPTIONS_INIT;
+        static const struct aip_graph_observer_ops deaf = {.self_size = sizeof(deaf)};
+        aip_value *state = NULL, *questions = NULL, *image = NULL;
+
+        options.context = &world;
+        options.observer.ops = &deaf;
+        options.ret_questions = &questions;
+        options.ret_image = &image;
+        int r = aip_graph_invoke(user, NULL, &options, &state, err);
+        aip_value_unref(state);
+        aip_value_unref(questions);
+        aip_value_unref(image);
+        return r;
+}
+
+Test(graph_subgraphs, invoking_survives_allocation_failure)
+{
+        aip_graph *graph = build_around(build_inner(), NULL, 0);
+
+        ASSERT_SURVIVES_ALLOC_FAILURE(invoke_watched, graph);
+        aip_graph_unref(graph);
+}
