@@ -31,19 +31,27 @@ struct aip_registered_graph {
         int is_unkept; /* its runs are not kept: they ask no questions, and after a crash begin anew */
         enum aip_graph_durability durability;
         void *context; /* aip_graph_task_context() of its nodes; borrowed for the registry's life */
+        int32_t step_limit; /* of its runs; 0: AIP_GRAPH_DEFAULT_STEP_LIMIT */
+        /* Nodes before and after which its runs stop, to be looked at, and ask to go on: as in a run
+         * (graph_run.h). Borrowed for the registry's life. */
+        const char *const *interrupt_before;
+        size_t n_interrupt_before;
+        const char *const *interrupt_after;
+        size_t n_interrupt_after;
 };
 
 #define AIP_REGISTERED_GRAPH_INIT                                                                  \
         {                                                                                          \
-                sizeof(struct aip_registered_graph), NULL, NULL, 0, AIP_GRAPH_SYNC, NULL           \
+                sizeof(struct aip_registered_graph), NULL, NULL, 0, AIP_GRAPH_SYNC, NULL, 0, NULL, \
+                        0, NULL, 0                                                                 \
         }
 
 AIP_API int aip_graph_registry_new(aip_graph_registry **ret_registry, aip_error **err);
 /* The services that were given it must be gone. Accepts NULL. */
 AIP_API void aip_graph_registry_free(aip_graph_registry *registry);
 
-/* `graph` is borrowed during the call. AIP_EINVAL: the name is none, or `graph` is NULL; AIP_ECONFLICT: the name
- * is taken. */
+/* `graph` is borrowed during the call. AIP_EINVAL: the name is none, there is no graph, its
+ * step limit is below 0, or it lacks a node to be interrupted at; AIP_ECONFLICT: the name is taken. */
 AIP_API int aip_graph_registry_add(aip_graph_registry *registry,
                                    const struct aip_registered_graph *graph, aip_error **err);
 /* Borrowed for the registry's life. NULL: there is none of that name, or `registry` is NULL. */

@@ -6,6 +6,7 @@
 #include <aiplat/graph_registry.h>
 #include <aiplat/job.h>
 
+#include "graph/graph_model.h"
 #include "macros.h"
 #include "mem.h"
 
@@ -52,6 +53,33 @@ const struct aip_registered_graph *aip_graph_registry_find(const aip_graph_regis
         return NULL;
 }
 
+static int check_nodes(const struct aip_registered_graph *graph, const char *const *names, size_t n,
+                       aip_error **err)
+{
+        const struct aip_graph *g = graph->graph;
+
+        for (size_t i = 0; i < n; i++)
+                if (strcmp(names[i], "*") != 0 &&
+                    aip_graph_find_node(g->nodes, g->n_nodes, names[i]) == AIP_GRAPH_NO_INDEX)
+                        return aip_error_set(err, AIP_EINVAL,
+                                             "the graph '%s' is to be interrupted at node \"%s\", "
+                                             "which it does not have",
+                                             graph->name, names[i]);
+        return 0;
+}
+
+static int check_terms(const struct aip_registered_graph *graph, aip_error **err)
+{
+        int r;
+
+        if (graph->step_limit < 0)
+                return aip_error_set(err, AIP_EINVAL, "the step_limit of the graph '%s' is %d",
+                                     graph->name, graph->step_limit);
+        r = check_nodes(graph, graph->interrupt_before, graph->n_interrupt_before, err);
+        return r < 0 ? r
+                     : check_nodes(graph, graph->interrupt_after, graph->n_interrupt_after, err);
+}
+
 static int check(const aip_graph_registry *registry, const struct aip_registered_graph *graph,
                  aip_error **err)
 {
@@ -65,7 +93,7 @@ static int check(const aip_graph_registry *registry, const struct aip_registered
         if (aip_graph_registry_find(registry, aip_str_of(graph->name)))
                 return aip_error_set(err, AIP_ECONFLICT, "a graph '%s' is registered already",
                                      graph->name);
-        return 0;
+        return check_terms(graph, err);
 }
 
 int aip_graph_registry_add(aip_graph_registry *registry, const struct aip_registered_graph *graph,

@@ -512,6 +512,17 @@ static void take_limits(const aip_graph_document *document, struct aip_graph_run
                 aip_graph_document_interrupt_after(document, &run->n_interrupt_after);
 }
 
+/* What the program says of every run of its graph. */
+static void take_terms(const struct aip_registered_graph *code, struct aip_graph_run *run)
+{
+        run->context = code->context;
+        run->step_limit = code->step_limit;
+        run->interrupt_before = code->interrupt_before;
+        run->n_interrupt_before = code->n_interrupt_before;
+        run->interrupt_after = code->interrupt_after;
+        run->n_interrupt_after = code->n_interrupt_after;
+}
+
 static void start_graph(struct aip_job_run *run)
 {
         run->is_in_graph = 1;
@@ -523,7 +534,9 @@ static void start_graph(struct aip_job_run *run)
         run->graph_run.graph = run->graph.graph;
         if (run->graph.document)
                 take_limits(run->graph.document, &run->graph_run);
-        run->graph_run.context = run->graph.code ? run->graph.code->context : &run->agent;
+        run->graph_run.context = &run->agent;
+        if (run->graph.code)
+                take_terms(run->graph.code, &run->graph_run);
         if (run->progress)
                 run->graph_run.observer = aip_job_progress_observer(run->progress);
         run->graph_run.image = run->saver.image;

@@ -89,6 +89,34 @@ Test(graph_registry, takes_shorter_structs)
         aip_graph_registry_free(registry);
 }
 
+Test(graph_registry, terms_of_runs_are_checked)
+{
+        static const char *const good[] = {"a", "*"}, *const bad[] = {"b"};
+        struct aip_registered_graph own = AIP_REGISTERED_GRAPH_INIT;
+        aip_graph_registry *registry = registry_of();
+        aip_graph *graph = NULL;
+        aip_error *err = NULL;
+
+        cr_assert_eq(build("text", &graph, NULL), 0);
+        own.name = "terms";
+        own.graph = graph;
+        own.step_limit = -1;
+        cr_expect_eq(aip_graph_registry_add(registry, &own, &err), AIP_EINVAL);
+        assert_error(err, AIP_EINVAL, "the step_limit of the graph 'terms' is -1", "limit");
+        err = NULL;
+        own.step_limit = 1;
+        own.interrupt_before = good;
+        own.n_interrupt_before = 2;
+        own.interrupt_after = bad;
+        own.n_interrupt_after = 1;
+        cr_expect_eq(aip_graph_registry_add(registry, &own, &err), AIP_EINVAL);
+        assert_error(err, AIP_EINVAL, "interrupted at node \"b\", which it does not have", "node");
+        own.interrupt_after = good;
+        cr_expect_eq(aip_graph_registry_add(registry, &own, NULL), 0);
+        aip_graph_unref(graph);
+        aip_graph_registry_free(registry);
+}
+
 static void expect_input(const char *name, const char *prompt, const char *input,
                          const char *expected)
 {

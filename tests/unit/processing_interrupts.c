@@ -84,7 +84,8 @@ static aip_graph *build(void)
 
 /* ── the world ───────────────────────────────────────────────────────────────────────────────── */
 
-static struct aip_registered_graph graphs[2];
+static const char *const halts_before[] = {"before"};
+static struct aip_registered_graph graphs[4];
 
 static struct node_options options(int nth)
 {
@@ -95,7 +96,7 @@ static struct node_options options(int nth)
                                      .heartbeat_ms = HEARTBEAT_MS,
                                      .job_timeout_ms = 100000,
                                      .graphs = graphs,
-                                     .n_graphs = 2,
+                                     .n_graphs = 4,
                                      .log = &one.log,
                                      .checkpoints = one.store.checkpoints};
 }
@@ -111,6 +112,13 @@ static void open_world(void)
         graphs[1] = graphs[0];
         graphs[1].name = "unkept";
         graphs[1].is_unkept = 1;
+        graphs[2] = graphs[0];
+        graphs[2].name = "halts";
+        graphs[2].interrupt_before = halts_before;
+        graphs[2].n_interrupt_before = 1;
+        graphs[3] = graphs[0];
+        graphs[3].name = "short";
+        graphs[3].step_limit = 1;
         o = options(0);
         o.does_not_start = 1;
         one_node_open(&one, o);
@@ -360,6 +368,29 @@ Test(processing_interrupts, a_graph_whose_runs_are_not_kept_cannot_ask)
 
         expect_rest(&id, AIP_JOB_FAILED);
         cr_expect_str_eq(stored(&one, &id)->error_code.p, "graph_interrupted");
+}
+
+/* What the program has said of the graph's runs holds for each claim of a job. */
+Test(processing_interrupts, a_graph_of_code_halts_where_its_program_says)
+{
+        struct aip_id id = create("halts");
+
+        expect_rest(&id, AIP_JOB_INTERRUPTED);
+        cr_expect_not_null(strstr(stored(&one, &id)->questions_json.p,
+                                  "{\"interrupt\":\"before\",\"nodes\":[\"before\"]}"));
+        cr_expect_eq(n_before, 0);
+        expect_resumed(&id, "true", NULL);
+        expect_rest(&id, AIP_JOB_INTERRUPTED);
+        cr_expect_eq(n_before, 1);
+        cr_expect_gt(strlen(question(&id, "left2/0")), 0u);
+}
+
+Test(processing_interrupts, a_graph_of_code_has_its_own_step_limit)
+{
+        struct aip_id id = create("short");
+
+        expect_rest(&id, AIP_JOB_FAILED);
+        cr_expect_str_eq(stored(&one, &id)->error_code.p, "graph_recursion_limit");
 }
 
 /* The worker that was given the answer dies: the next one is given it again, for as long as the question is
