@@ -36,7 +36,7 @@ enum {
         KEY_CURSOR,
         KEY_STREAM,
         KEY_THREAD,
-        KEY_REJECT,
+        KEY_STRATEGY,
         KEY_CHECKPOINT,
 };
 
@@ -180,7 +180,10 @@ static const struct argp_option submit_options[] = {
         {"stream", KEY_STREAM, NULL, 0, "Print the answer as it is written", 0},
         {"thread", KEY_THREAD, "ID", 0,
          "The thread whose state it goes on from; its jobs run one after the other", 0},
-        {"reject", KEY_REJECT, NULL, 0, "Refuse it when a job of the thread has not ended", 0},
+        {"strategy", KEY_STRATEGY, "WORD", 0,
+         "When a job of the thread has not ended: enqueue (wait), reject, interrupt (cancel that one), "
+         "rollback (and what it did)",
+         0},
         {"checkpoint", KEY_CHECKPOINT, "N", 0, "Begin with this state of the thread", 0},
         {0}};
 
@@ -271,8 +274,8 @@ static error_t parse_submit(int key, char *argument, struct argp_state *state)
         case KEY_THREAD:
                 set_text(state, &s->body, "thread_id", argument);
                 return 0;
-        case KEY_REJECT:
-                set_text(state, &s->body, "multitask_strategy", "reject");
+        case KEY_STRATEGY:
+                set_text(state, &s->body, "multitask_strategy", argument);
                 return 0;
         case KEY_CHECKPOINT:
                 set_number(state, &s->body, "checkpoint", "--checkpoint", argument);

@@ -97,6 +97,9 @@ struct aip_job_spec {
         int64_t checkpoint; /* of the thread: begin at this state; 0: at the last */
 };
 
+/* checkpoint of a job that begins as the first of its thread would: without any state. */
+#define AIP_JOB_NO_STATE (-1)
+
 #define AIP_JOB_SPEC_INIT                                                                          \
         {                                                                                          \
                 sizeof(struct aip_job_spec), {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},       \
@@ -132,7 +135,7 @@ struct aip_job_fields {
          * otherwise {NULL,0}. */
         struct aip_str answers_json;
         struct aip_id thread_id; /* nil: none */
-        int64_t checkpoint;      /* of the thread, where it begins; 0: the last */
+        int64_t checkpoint;      /* of the thread, where it begins; 0: the last; AIP_JOB_NO_STATE */
 };
 
 /* run_at_us of a job that waits for its turn in its thread. */
@@ -159,6 +162,9 @@ AIP_API int aip_job_hold(aip_job *job, aip_error **err);
 AIP_API int aip_job_take_turn(aip_job *job, int64_t now_us, aip_error **err);
 /* It brings neither prompt nor input: the run goes on where its thread stands, instead of beginning again. */
 AIP_API int aip_job_fields_go_on(const struct aip_job_fields *fields);
+/* A new job that has not been told where to begin in its thread is: at a checkpoint, or AIP_JOB_NO_STATE. Not a
+ * transition; AIP_ESTATE when it is not new. */
+AIP_API int aip_job_begin_at(aip_job *job, int64_t checkpoint, aip_error **err);
 /* It is QUEUED and waits for its turn. */
 AIP_API int aip_job_waits(const aip_job *job);
 

@@ -115,6 +115,10 @@ static void load_done(struct aip_op *op)
                 free(s->load.ret_checkpoints);
                 free(s->load.ret_tasks);
         }
+        if (!op->err && s->fork_n == AIP_JOB_NO_STATE && !aip_job_saver_goes_on(s)) {
+                aip_value_unref(AIP_TAKE(s->image));
+                s->n = s->base = 0;
+        }
         if (!op->err && s->fork_n > 0 && !aip_job_saver_goes_on(s)) {
                 if (s->load.n == 0 && s->fork_n != s->top) {
                         load_fork(s);
@@ -124,7 +128,7 @@ static void load_done(struct aip_op *op)
                         refuse_fork(s, &op->err);
         }
         s->is_loading = 0;
-        if (!op->err && s->is_to_go_on && aip_job_saver_forks(s))
+        if (!op->err && s->is_to_go_on && s->image && aip_job_saver_forks(s))
                 keep_fork(s);
         else
                 s->loaded(s);

@@ -20,7 +20,7 @@ struct aip_job_saver {
         aip_value *image; /* owned */
         int64_t n, base;  /* of the checkpoint that the run stands on; 0: none */
         int64_t top;      /* the last there is: its number */
-        int64_t fork_n;   /* begin at this one, unless this job has begun already; 0: at the last */
+        int64_t fork_n;   /* begin at this one (AIP_JOB_NO_STATE: at none), unless this job has begun; 0: at the last */
         struct aip_id made_by; /* whose run made the image */
         size_t base_bytes, since_bytes;
         int is_stale;  /* the store has refused: the job is not ours any more */

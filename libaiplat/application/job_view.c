@@ -81,7 +81,7 @@ static int put_thread(const struct aip_job_fields *f, struct aip_buf *out)
 
         if (aip_id_is_nil(&f->thread_id))
                 return aip_buf_append_cstr(out, ",\"thread_id\":null,\"checkpoint\":null");
-        if (f->checkpoint == 0)
+        if (f->checkpoint <= 0)
                 return aip_buf_printf(out, ",\"thread_id\":\"%s\",\"checkpoint\":null",
                                       aip_id_format(&f->thread_id, id));
         return aip_buf_printf(out, ",\"thread_id\":\"%s\",\"checkpoint\":%lld",

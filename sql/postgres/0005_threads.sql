@@ -43,18 +43,47 @@ CREATE TRIGGER jobs_next_in_thread AFTER UPDATE OF status ON jobs FOR EACH ROW
         WHEN (NEW.thread_id IS NOT NULL AND NEW.status IN ('COMPLETED', 'FAILED', 'CANCELLED'))
         EXECUTE FUNCTION aiplat_next_in_thread();
 
+-- All jobs of a thread that have not ended are cancelled, and who runs them is told. Their events are published by
+-- the next sweep. The number before the first checkpoint that one of them has made; none has: null.
+CREATE FUNCTION aiplat_clear_thread(p_thread uuid, p_now timestamptz, p_silent text[])
+        RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+        moved job_transition[];
+BEGIN
+        WITH held AS MATERIALIZED (SELECT j.id, j.status FROM jobs j WHERE j.thread_id = p_thread
+                AND j.status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED') ORDER BY j.id FOR UPDATE),
+        gone AS (UPDATE jobs j SET status = 'CANCELLED', version = j.version + 1, session = NULL,
+                is_delayed = false, questions = NULL, answers = NULL,
+                updated_at = greatest(p_now, j.updated_at),
+                finished_at = greatest(p_now, j.updated_at)
+                FROM held h WHERE j.id = h.id AND j.id = ANY (ARRAY(SELECT id FROM held))
+                RETURNING ROW(j.id, j.version, j.updated_at, 'cancelled', h.status, j.status,
+                              j.attempt, false, NULL)::job_transition AS t)
+        SELECT array_agg(t) INTO moved FROM gone;
+        INSERT INTO outbox (n, transitions, touched_at)
+                SELECT cardinality(moved), moved, now() - interval '1 hour'
+                WHERE cardinality(moved) > 0 AND 'cancelled' <> ALL (p_silent);
+        PERFORM pg_notify('aiplat_jobs_cancelled', string_agg(replace(job_id::text, '-', ''), ''))
+                FROM (SELECT u.job_id, row_number() OVER () - 1 AS nth FROM unnest(moved) u) AS numbered
+                GROUP BY nth / 240;
+        RETURN (SELECT min(c.n) - 1 FROM checkpoints c WHERE c.owner = p_thread AND c.ns = ''
+                AND c.job_id IN (SELECT u.job_id FROM unnest(moved) u));
+END $$;
+
 -- Store a new job of a thread. Outcome 0: stored; 3: the thread is busy, and the job would not wait. No row: it
--- is there already, or its key is taken.
+-- is there already, or its key is taken. Strategies: 0 it waits, 1 it is refused, 2 and 3 the others are
+-- cancelled, and with 3 it begins before what they did.
 CREATE FUNCTION aiplat_create_in_thread(
         p_id uuid, p_key text, p_fingerprint bytea, p_max_attempts integer, p_retry_delay_ms integer,
         p_prompt text, p_config_name text, p_template_name text, p_graph_name text, p_variables text,
         p_metadata text, p_trace_id text, p_created_at timestamptz, p_is_streamed boolean, p_input text,
-        p_thread uuid, p_checkpoint bigint, p_rejects boolean, p_silent text[])
+        p_thread uuid, p_checkpoint bigint, p_strategy integer, p_silent text[])
         RETURNS TABLE (job_id uuid, posted_id bigint, posted_n integer, outcome integer,
                        is_runnable boolean)
         LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
         is_busy boolean;
+        before_all bigint;
 BEGIN
         PERFORM 1 FROM jobs j WHERE j.id = p_id;
         IF FOUND THEN
@@ -67,18 +96,30 @@ BEGIN
                         RETURN;
                 END IF;
         END IF;
+        IF p_strategy >= 2 THEN -- in the order of those who end jobs: the job, then its thread
+                PERFORM 1 FROM jobs j WHERE j.thread_id = p_thread
+                        AND j.status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED') ORDER BY j.id FOR UPDATE;
+        END IF;
         INSERT INTO threads AS t (id) VALUES (p_thread) ON CONFLICT (id) DO UPDATE SET updated_at = now();
         is_busy := EXISTS (SELECT FROM jobs j WHERE j.thread_id = p_thread
                 AND j.status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED'));
         job_id := p_id;
         outcome := 0;
-        is_runnable := NOT is_busy;
-        IF is_busy AND p_rejects THEN
+        IF is_busy AND p_strategy = 1 THEN
                 DELETE FROM idempotency_keys k WHERE k.key = p_key;
                 outcome := 3;
+                is_runnable := false;
                 RETURN NEXT;
                 RETURN;
         END IF;
+        IF is_busy AND p_strategy >= 2 THEN
+                before_all := aiplat_clear_thread(p_thread, p_created_at, p_silent);
+                is_busy := false;
+                IF p_strategy = 3 AND p_checkpoint = 0 AND before_all IS NOT NULL THEN
+                        p_checkpoint := CASE before_all WHEN 0 THEN -1 ELSE before_all END;
+                END IF;
+        END IF;
+        is_runnable := NOT is_busy;
         INSERT INTO jobs (id, status, version, attempt, max_attempts, retry_delay_ms, prompt,
                           config_name, template_name, graph_name, variables, metadata, trace_id,
                           created_at, updated_at, run_at, is_delayed, is_streamed, input, thread_id,

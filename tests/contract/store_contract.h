@@ -63,6 +63,9 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(threads_do_not_wait_for_each_other)                                                      \
         X(threads_keep_keys)                                                                       \
         X(threads_race_for_a_turn)                                                                 \
+        X(threads_interrupt)                                                                       \
+        X(threads_roll_back)                                                                       \
+        X(threads_tell_of_the_interrupted)                                                         \
         /* store_contract_thread_states.c */                                                       \
         X(threads_tell_how_they_stand)                                                             \
         X(threads_are_listed_in_pages)                                                             \

@@ -189,7 +189,8 @@ void store_contract_threads_keep_keys(struct store_fixture *f)
         cr_assert_eq(other.ret_outcome, AIP_CREATE_THREAD_BUSY);
         run_through(f, aip_job_fields(first.job)->id);
         DO(f, create, &other);
-        cr_assert_eq(other.ret_outcome, AIP_CREATE_CREATED, "what was refused has not used its key");
+        cr_assert_eq(other.ret_outcome, AIP_CREATE_CREATED,
+                     "what was refused has not used its key");
         aip_job_free((aip_job *)first.job);
         aip_job_free((aip_job *)again.job);
         aip_job_free((aip_job *)other.job);
@@ -233,4 +234,122 @@ void store_contract_threads_race_for_a_turn(struct store_fixture *f)
         cr_assert_eq(n_left, 0);
         for (int i = 0; i < N_RACERS; i++)
                 aip_job_free((aip_job *)creates[i].job);
+}
+
+static enum aip_job_status status_of(struct store_fixture *f, struct aip_id id)
+{
+        aip_job *job = job_fetch(f, id);
+        enum aip_job_status status = aip_job_fields(job)->status;
+
+        aip_job_free(job);
+        return status;
+}
+
+static int64_t checkpoint_of(struct store_fixture *f, struct aip_id id)
+{
+        aip_job *job = job_fetch(f, id);
+        int64_t checkpoint = aip_job_fields(job)->checkpoint;
+
+        aip_job_free(job);
+        return checkpoint;
+}
+
+/* A checkpoint of the thread by a job that is at work; whether it was taken. */
+static int keep(struct store_fixture *f, struct aip_id thread, const aip_job *job, int64_t n)
+{
+        struct aip_checkpoint_save save = {.fence = fence_of(job)};
+
+        save.checkpoint = (struct aip_checkpoint){.owner = thread,
+                                                  .n = n,
+                                                  .parent = n - 1,
+                                                  .base = 1,
+                                                  .place = S("{\"step\":1}"),
+                                                  .changes = S("{}")};
+        START_ON(f, f->store.checkpoints, save, &save);
+        op_await(f, &save.op, 0);
+        return !save.ret_is_stale;
+}
+
+static struct aip_id create_alone(struct store_fixture *f, struct aip_id thread,
+                                  enum aip_thread_strategy strategy)
+{
+        struct aip_id id;
+        int is_runnable = 0;
+
+        cr_assert_eq(create_in(f, thread, strategy, &id, &is_runnable), AIP_CREATE_CREATED);
+        cr_assert(is_runnable);
+        cr_assert_not(waits(f, id));
+        return id;
+}
+
+void store_contract_threads_interrupt(struct store_fixture *f)
+{
+        struct aip_id thread = next_id(f), first = enqueue(f, thread, 1);
+        struct aip_id second = enqueue(f, thread, 0), elsewhere = enqueue(f, next_id(f), 1), alone;
+        aip_job *job = job_claim(f, next_id(f), first, LEASE_LONG_MS);
+
+        cr_assert(keep(f, thread, job, 1));
+        alone = create_alone(f, thread, AIP_THREAD_INTERRUPT);
+        cr_assert_eq(status_of(f, first), AIP_JOB_CANCELLED);
+        cr_assert_eq(status_of(f, second), AIP_JOB_CANCELLED, "what waited is cancelled too");
+        cr_assert_eq(status_of(f, elsewhere), AIP_JOB_QUEUED, "that of another thread is not");
+        cr_assert_eq(checkpoint_of(f, alone), 0, "it goes on from the last state");
+        cr_assert_not(keep(f, thread, job, 2), "who ran it can keep nothing any more");
+        cr_assert_eq(job_complete(f, job, "late"), AIP_FINISH_STALE);
+        aip_job_free(job);
+        run_through(f, alone);
+        /* nobody is there to be interrupted */
+        run_through(f, create_alone(f, thread, AIP_THREAD_INTERRUPT));
+}
+
+void store_contract_threads_roll_back(struct store_fixture *f)
+{
+        struct aip_id thread = next_id(f), first = enqueue(f, thread, 1), alone;
+        aip_job *job = job_claim(f, next_id(f), first, LEASE_LONG_MS);
+
+        cr_assert(keep(f, thread, job, 1));
+        alone = create_alone(f, thread, AIP_THREAD_ROLLBACK);
+        cr_assert_eq(checkpoint_of(f, alone), AIP_JOB_NO_STATE, "there was nothing before");
+        aip_job_free(job);
+        job = job_claim(f, next_id(f), alone, LEASE_LONG_MS);
+        cr_assert(keep(f, thread, job, 2));
+        cr_assert(keep(f, thread, job, 3));
+        cr_assert_eq(job_complete(f, job, "done"), AIP_FINISH_RECORDED);
+        aip_job_free(job);
+        first = enqueue(f, thread, 1);
+        job = job_claim(f, next_id(f), first, LEASE_LONG_MS);
+        cr_assert(keep(f, thread, job, 4));
+        cr_assert(keep(f, thread, job, 5));
+        alone = create_alone(f, thread, AIP_THREAD_ROLLBACK);
+        cr_assert_eq(status_of(f, first), AIP_JOB_CANCELLED);
+        cr_assert_eq(checkpoint_of(f, alone), 3);
+        aip_job_free(job);
+        /* that has not kept anything: there is nothing to roll back */
+        alone = create_alone(f, thread, AIP_THREAD_ROLLBACK);
+        cr_assert_eq(checkpoint_of(f, alone), 0);
+        run_through(f, alone);
+}
+
+void store_contract_threads_tell_of_the_interrupted(struct store_fixture *f)
+{
+        struct aip_id thread = next_id(f), session = next_id(f), first = enqueue(f, thread, 1);
+        aip_job *job = job_claim(f, session, first, LEASE_LONG_MS);
+        struct aip_job_create again = begin_in(f, thread, AIP_THREAD_INTERRUPT);
+
+        forget_all(f);
+        again.idempotency_key = S("interrupts");
+        DO(f, create, &again);
+        cr_assert_eq(again.ret_outcome, AIP_CREATE_CREATED);
+        cr_assert_eq(forget_all(f), 2, "that it was cancelled, and that one was created");
+        aip_job_free(job);
+        job = job_claim(f, session, aip_job_fields(again.job)->id, LEASE_LONG_MS);
+        struct aip_job_create repeated = begin_in(f, thread, AIP_THREAD_INTERRUPT);
+        repeated.idempotency_key = S("interrupts");
+        DO(f, create, &repeated);
+        cr_assert_eq(repeated.ret_outcome, AIP_CREATE_REPLAYED);
+        cr_assert_eq(status_of(f, aip_job_fields(again.job)->id), AIP_JOB_PROCESSING,
+                     "a repetition interrupts nobody");
+        aip_job_free(job);
+        aip_job_free((aip_job *)again.job);
+        aip_job_free((aip_job *)repeated.job);
 }

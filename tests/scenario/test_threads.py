@@ -1,6 +1,7 @@
 """Threads: jobs that run one after the other, each with the state that the last has left."""
 
 import json
+import time
 import uuid
 
 DIARY = {
@@ -274,3 +275,65 @@ def test_there_must_be_something_to_go_on_with(site):
     for body in ({"thread_id": thread}, {"thread_id": thread, "graph_name": "steps", "prompt": ""},
                  {"graph_name": "steps"}):
         assert site.api.post("/v1/jobs", body).status == 422, body
+
+
+SLOW = {
+    "state": {"prompt": {}, "said": {"type": "append"}, "answer": {}},
+    "nodes": {
+        "note": {"type": "transform", "write": {"said": ".prompt"}},
+        "think": {"type": "llm", "prompt": ".prompt", "write": {"said": "$answer"}},
+        "tell": {"type": "transform", "write": {"answer": '.said | join(", ")'}},
+    },
+    "edges": [{"from": "__start__", "to": "note"}, {"from": "note", "to": "think"},
+              {"from": "think", "to": "tell"}, {"from": "tell", "to": "__end__"}],
+}
+
+
+def talk(api, thread, prompt, **fields):
+    answer = api.post("/v1/jobs", {"prompt": prompt, "graph_name": "slow", "thread_id": thread, **fields})
+    assert answer.status == 201, answer
+    return answer.json()["job_id"]
+
+
+def in_the_middle(site, model_server, strategy):
+    """A thread of one ended job, and a second whose model hangs when a third comes; what the third answers."""
+    put(site.api, "slow", SLOW)
+    thread = str(uuid.uuid4())
+    model_server.rules({"text": "ah"})
+    assert site.api.wait(talk(site.api, thread, "one"))["result"] == "one, ah"
+    model_server.rules({"hang": True})
+    second = talk(site.api, thread, "two")
+    waiting = talk(site.api, thread, "waits")
+    model_server.wait_calls(2)
+    model_server.rules({"text": "oh"})
+    third = site.api.wait(talk(site.api, thread, "three", multitask_strategy=strategy))
+    for job_id in (second, waiting):
+        assert site.api.job(job_id)["status"] == "CANCELLED"
+    assert model_server.wait_outcome("two", "client_closed"), "its model call is broken off"
+    assert site.api.get(f"/v1/threads/{thread}").json()["status"] == "idle"
+    return third, thread
+
+
+def test_interrupt_goes_on_from_what_was_done(site, model_server):
+    third, _ = in_the_middle(site, model_server, "interrupt")
+    assert third["result"] == "one, ah, two, three, oh", third
+
+
+def test_rollback_goes_on_from_before(site, model_server):
+    third, thread = in_the_middle(site, model_server, "rollback")
+    assert third["result"] == "one, ah, three, oh", third
+    # and so does the next
+    model_server.rules({"text": "uh"})
+    fourth = site.api.wait(talk(site.api, thread, "four"))
+    assert fourth["result"] == "one, ah, three, oh, four, uh", fourth
+    # of the very first job nothing is left
+    fresh = str(uuid.uuid4())
+    model_server.rules({"hang": True})
+    talk(site.api, fresh, "first")
+    deadline = time.monotonic() + 20
+    while site.api.get(f"/v1/threads/{fresh}").json()["checkpoint"] != 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    model_server.rules({"text": "eh"})
+    only = site.api.wait(talk(site.api, fresh, "anew", multitask_strategy="rollback"))
+    assert only["result"] == "anew, eh" and only["checkpoint"] is None, only

@@ -42,7 +42,12 @@ enum aip_create_outcome {
  * there is one: */
 enum aip_thread_strategy {
         AIP_THREAD_ENQUEUE = 0, /* it waits (AIP_JOB_WAITS_US) until all before it have ended */
-        AIP_THREAD_REJECT       /* it is refused, unless all of the thread have ended */
+        AIP_THREAD_REJECT,      /* it is refused, unless all of the thread have ended */
+        /* All others of the thread that have not ended are cancelled, those that wait included, in the
+         * transaction that stores it. It goes on from the state that they have left. */
+        AIP_THREAD_INTERRUPT,
+        /* Likewise, but unless it has a checkpoint of its own it begins at the one before theirs. */
+        AIP_THREAD_ROLLBACK
 };
 
 struct aip_job_create {

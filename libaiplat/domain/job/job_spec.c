@@ -51,8 +51,8 @@ static int check_schedule(const struct aip_job_fields *f, aip_error **err)
         if (r == 0)
                 r = check_range("run_at", f->run_at_us, 0, AIP_TIMESTAMP_MAX_US, err);
         if (r == 0)
-                r = check_range("checkpoint", f->checkpoint, 0, INT64_MAX, err);
-        if (r == 0 && f->checkpoint > 0 && aip_id_is_nil(&f->thread_id))
+                r = check_range("checkpoint", f->checkpoint, AIP_JOB_NO_STATE, INT64_MAX, err);
+        if (r == 0 && f->checkpoint != 0 && aip_id_is_nil(&f->thread_id))
                 r = aip_error_set(err, AIP_EINVAL, "checkpoint: is that of a thread_id");
         return r;
 }

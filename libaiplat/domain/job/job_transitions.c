@@ -331,6 +331,16 @@ int aip_job_hold(aip_job *job, aip_error **err)
         return r;
 }
 
+int aip_job_begin_at(aip_job *job, int64_t checkpoint, aip_error **err)
+{
+        int r = check_is(job, AIP_JOB_QUEUED, err);
+        if (r == 0 && (job->fields.version != 1 || job->fields.checkpoint != 0))
+                r = aip_error_set(err, AIP_ESTATE, "the job knows where to begin");
+        if (r == 0)
+                job->fields.checkpoint = checkpoint;
+        return r;
+}
+
 int aip_job_take_turn(aip_job *job, int64_t now_us, aip_error **err)
 {
         if (!aip_job_waits(job))

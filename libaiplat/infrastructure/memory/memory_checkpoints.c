@@ -280,6 +280,19 @@ static int run_list(struct memory_store *store, struct aip_op *op, aip_error **e
 
 const struct memory_call aip_memory_list_checkpoints = {run_list};
 
+int64_t aip_memory_checkpoint_first(const struct memory_store *store, const struct aip_id *owner,
+                                    const struct aip_id *job_id)
+{
+        const struct memory_owner *found = aip_hash_map_get_id(&store->checkpoints, owner);
+
+        for (size_t i = 0; found && i < found->n; i++) {
+                const struct aip_checkpoint *c = found->entries[i].checkpoint;
+                if (c->ns.n == 0 && aip_id_equal(&c->job_id, job_id))
+                        return c->n;
+        }
+        return 0;
+}
+
 int64_t aip_memory_checkpoint_last(const struct memory_store *store, const struct aip_id *owner)
 {
         const struct entry *last =

@@ -277,6 +277,49 @@ static int is_thread_busy(const struct memory_store *store, const aip_job *job)
         return thread && !aip_list_is_empty(&thread->live);
 }
 
+/* The others of the job's thread end. What they did to its state is not to count when it rolls back: then a copy
+ * of the job, owned by caller, begins before them. */
+static int clear_thread(struct memory_store *store, const struct aip_job_create *create,
+                        aip_job **ret_job, aip_error **err)
+{
+        const struct aip_job_fields *f = aip_job_fields(create->job);
+        struct memory_thread *thread = aip_hash_map_get_id(&store->threads, &f->thread_id);
+        struct aip_transition cancelled;
+        struct memory_job *other;
+        int64_t first = 0;
+
+        /* Last first, so that none is given a turn. */
+        while (thread && !aip_list_is_empty(&thread->live)) {
+                other = in_thread(thread->live.previous);
+                int64_t n = aip_memory_checkpoint_first(store, &f->thread_id,
+                                                        &aip_job_fields(other->job)->id);
+                int r = aip_memory_job_move(store, other, aip_job_cancel, NULL, &cancelled, err);
+                if (r < 0)
+                        return r;
+                first = n > 0 && (first == 0 || n < first) ? n : first;
+        }
+        if (create->strategy != AIP_THREAD_ROLLBACK || first == 0 || f->checkpoint != 0)
+                return 0;
+        int r = aip_job_copy(create->job, ret_job, err);
+        return r < 0 ? r
+                     : aip_job_begin_at(*ret_job, first > 1 ? first - 1 : AIP_JOB_NO_STATE, err);
+}
+
+static int add_alone(struct memory_store *store, struct aip_job_create *create, aip_error **err)
+{
+        const aip_job *given = create->job;
+        aip_job *job = NULL;
+        int r = clear_thread(store, create, &job, err);
+
+        if (r >= 0) {
+                create->job = job ? job : given;
+                r = add_job(store, create, err);
+                create->job = given;
+        }
+        aip_job_free(job);
+        return r;
+}
+
 static int run_create(struct memory_store *store, struct aip_op *op, aip_error **err)
 {
         struct aip_job_create *create = AIP_CONTAINER_OF(op, struct aip_job_create, op);
@@ -292,6 +335,8 @@ static int run_create(struct memory_store *store, struct aip_op *op, aip_error *
                 answer_repeated(create, known);
         else if (create->strategy == AIP_THREAD_REJECT && is_thread_busy(store, create->job))
                 create->ret_outcome = AIP_CREATE_THREAD_BUSY;
+        else if (create->strategy >= AIP_THREAD_INTERRUPT)
+                return add_alone(store, create, err);
         else
                 return add_job(store, create, err);
         return 0;

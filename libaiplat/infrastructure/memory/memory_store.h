@@ -141,6 +141,9 @@ extern const struct memory_call aip_memory_save, aip_memory_load_checkpoint,
 /* Keep one that no run has made; *ret_is_there: another has the number. */
 int aip_memory_checkpoint_add(struct memory_store *store, const struct aip_checkpoint *checkpoint,
                               int *ret_is_there, aip_error **err);
+/* The number of the first that the job has made; 0: none. */
+int64_t aip_memory_checkpoint_first(const struct memory_store *store, const struct aip_id *owner,
+                                    const struct aip_id *job_id);
 /* The number of the owner's last; 0: none. */
 int64_t aip_memory_checkpoint_last(const struct memory_store *store, const struct aip_id *owner);
 void aip_memory_checkpoints_deinit(struct memory_store *store);

@@ -144,7 +144,7 @@ static const struct pg_statement in_thread_statement = {
         "SELECT t.job_id, t.posted_id, t.posted_n, t.outcome, t.is_runnable "
         "FROM aiplat_create_in_thread($1::uuid, $2::text, $3::bytea, $4::integer, $5::integer, "
         "$6::text, $7::text, $8::text, $9::text, $10::text, $11::text, $12::text, "
-        "$13::timestamptz, $14::boolean, $15::text, $16::uuid, $17::bigint, $18::boolean, "
+        "$13::timestamptz, $14::boolean, $15::text, $16::uuid, $17::bigint, $18::integer, "
         "$19::text[]) AS t",
 };
 
@@ -306,7 +306,7 @@ static int send_in_thread(struct pg_lane *lane, struct pg_batch *batch)
         pg_scalar(p);
         pg_put_int8(p, f->checkpoint);
         pg_scalar(p);
-        pg_put_bool(p, create->strategy == AIP_THREAD_REJECT);
+        pg_put_int4(p, (int32_t)create->strategy);
         pg_put_silent(p, lane->connection.store->muted_events);
         return pg_lane_send(lane, batch, &in_thread_statement);
 }

@@ -65,6 +65,12 @@ static const char *const texts[SQL_COUNT] = {
                            "ON CONFLICT (id) DO UPDATE SET updated_at = ?2",
         [SQL_THREAD_IS_BUSY] = "SELECT 1 FROM jobs WHERE thread_id = ?1 "
                                "AND status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED') LIMIT 1",
+        /* Last first, so that none is given a turn. */
+        [SQL_THREAD_LIVE] = "SELECT " JOB_COLUMNS "FROM jobs WHERE thread_id = ?1 AND status " IS_LIVE
+                            " ORDER BY id DESC",
+        [SQL_THREAD_FIRST_LIVE] =
+                "SELECT coalesce(min(n), 0) FROM checkpoints WHERE owner = ?1 AND ns = '' AND job_id IN "
+                "(SELECT id FROM jobs WHERE thread_id = ?1 AND status " IS_LIVE ")",
         [SQL_JOB_STATUS] = "SELECT status FROM jobs WHERE id = ?1",
         [SQL_JOB_FETCH] = "SELECT " JOB_COLUMNS ", session FROM jobs WHERE id = ?1",
         /* ?1 is always there, so that the primary key is walked from it; ?2 is a list like

@@ -113,7 +113,73 @@ static int insert_job(struct sqlite_db *db, struct sqlite_request *rq, const aip
         return r;
 }
 
-/* The job waits when another of its thread has not ended, or is refused. */
+static int cancel_job(struct sqlite_db *db, struct sqlite_answer *answer, aip_job *job,
+                      aip_error **err)
+{
+        enum aip_job_status from = aip_job_fields(job)->status;
+        int r;
+
+        answer->status = from;
+        answer->outcome = AIP_CANCEL_ALREADY_ENDED;
+        if (aip_job_status_is_terminal(from))
+                return 0;
+        r = aip_job_cancel(job, db->now_us, &answer->transition, err);
+        if (r < 0)
+                return r;
+        answer->status = AIP_JOB_CANCELLED;
+        answer->outcome = AIP_CANCEL_CANCELLED;
+        return aip_sqlite_job_save(db, job, from, NULL, &answer->transition, err);
+}
+
+/* All jobs of the thread that have not ended are cancelled; the number of the first checkpoint that one of them has
+ * made, 0: none has. */
+static int clear_thread(struct sqlite_db *db, const struct aip_id *thread_id, int64_t *ret_first,
+                        aip_error **err)
+{
+        struct sqlite_answer ended = {0};
+        sqlite3_stmt *s = NULL;
+        int r = aip_sqlite_prepare(db, SQL_THREAD_FIRST_LIVE, &s, err);
+
+        if (r < 0)
+                return r;
+        aip_sqlite_bind_id(s, 1, thread_id);
+        if ((r = aip_sqlite_step(db, s, err)) > 0)
+                *ret_first = sqlite3_column_int64(s, 0);
+        sqlite3_reset(s);
+        if (r >= 0)
+                r = aip_sqlite_prepare(db, SQL_THREAD_LIVE, &s, err);
+        if (r < 0)
+                return r;
+        aip_sqlite_bind_id(s, 1, thread_id);
+        r = aip_sqlite_jobs_read(db, s, &ended.jobs, &ended.n, err);
+        for (size_t i = 0; r >= 0 && i < ended.n; i++)
+                r = cancel_job(db, &ended, ended.jobs[i], err);
+        aip_sqlite_jobs_free(ended.jobs, ended.n);
+        return r;
+}
+
+/* The others of its thread end, then it is alone. */
+static int insert_alone(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
+{
+        const struct aip_job_create *create = create_of(rq);
+        const struct aip_job_fields *f = aip_job_fields(create->job);
+        aip_job *job = NULL;
+        int64_t first = 0;
+        int r = clear_thread(db, &f->thread_id, &first, err);
+
+        if (r >= 0 && (create->strategy != AIP_THREAD_ROLLBACK || first == 0 || f->checkpoint != 0))
+                return insert_job(db, rq, create->job, err);
+        if (r >= 0)
+                r = aip_job_copy(create->job, &job, err);
+        if (r >= 0)
+                r = aip_job_begin_at(job, first > 1 ? first - 1 : AIP_JOB_NO_STATE, err);
+        if (r >= 0)
+                r = insert_job(db, rq, job, err);
+        aip_job_free(job);
+        return r;
+}
+
+/* The job waits when another of its thread has not ended, or is refused, or ends the others. */
 static int insert_into_thread(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
 {
         const struct aip_job_create *create = create_of(rq);
@@ -128,6 +194,8 @@ static int insert_into_thread(struct sqlite_db *db, struct sqlite_request *rq, a
                 return 0;
         }
         r = aip_sqlite_thread_use(db, thread_id, err);
+        if (r >= 0 && is_busy && create->strategy >= AIP_THREAD_INTERRUPT)
+                return insert_alone(db, rq, err);
         if (r >= 0 && !is_busy)
                 return insert_job(db, rq, create->job, err);
         if (r >= 0)
@@ -291,24 +359,6 @@ static void deliver_list(struct sqlite_request *rq)
 }
 
 const struct sqlite_call aip_sqlite_list = {0, run_list, deliver_list};
-
-static int cancel_job(struct sqlite_db *db, struct sqlite_answer *answer, aip_job *job,
-                      aip_error **err)
-{
-        enum aip_job_status from = aip_job_fields(job)->status;
-        int r;
-
-        answer->status = from;
-        answer->outcome = AIP_CANCEL_ALREADY_ENDED;
-        if (aip_job_status_is_terminal(from))
-                return 0;
-        r = aip_job_cancel(job, db->now_us, &answer->transition, err);
-        if (r < 0)
-                return r;
-        answer->status = AIP_JOB_CANCELLED;
-        answer->outcome = AIP_CANCEL_CANCELLED;
-        return aip_sqlite_job_save(db, job, from, NULL, &answer->transition, err);
-}
 
 static int run_cancel(struct sqlite_db *db, struct sqlite_request *rq, aip_error **err)
 {

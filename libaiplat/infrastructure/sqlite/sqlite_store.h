@@ -43,6 +43,8 @@ enum sqlite_sql {
         SQL_KEY_INSERT,
         SQL_THREAD_USE,
         SQL_THREAD_IS_BUSY,
+        SQL_THREAD_LIVE,
+        SQL_THREAD_FIRST_LIVE,
         SQL_JOB_INSERT,
         SQL_JOB_STATUS,
         SQL_JOB_FETCH,

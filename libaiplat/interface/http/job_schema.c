@@ -18,16 +18,23 @@ static struct aip_str document_of(const struct aip_buf *text)
 
 static void read_strategy(struct fields *f, enum aip_thread_strategy *ret_strategy)
 {
+        static const char *const names[] = {[AIP_THREAD_ENQUEUE] = "enqueue",
+                                            [AIP_THREAD_REJECT] = "reject",
+                                            [AIP_THREAD_INTERRUPT] = "interrupt",
+                                            [AIP_THREAD_ROLLBACK] = "rollback"};
         struct aip_str name = {0};
 
         fields_string(f, "multitask_strategy", &name);
-        if (f->code < 0 || !name.p || aip_str_eq(name, aip_str_of("enqueue")))
+        if (f->code < 0 || !name.p)
                 return;
-        if (aip_str_eq(name, aip_str_of("reject")))
-                *ret_strategy = AIP_THREAD_REJECT;
-        else
-                f->code = aip_error_set(&f->err, AIP_EINVAL,
-                                        "multitask_strategy: is neither enqueue nor reject");
+        for (size_t i = 0; i < AIP_ARRAY_SIZE(names); i++)
+                if (aip_str_eq(name, aip_str_of(names[i]))) {
+                        *ret_strategy = (enum aip_thread_strategy)i;
+                        return;
+                }
+        f->code =
+                aip_error_set(&f->err, AIP_EINVAL,
+                              "multitask_strategy: is not enqueue, reject, interrupt or rollback");
 }
 
 static void read_members(struct fields *f, struct job_body *job)
