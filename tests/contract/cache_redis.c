@@ -1,6 +1,6 @@
 /* The cache contract on a real Redis, when AIPLAT_TEST_REDIS_URL names one. */
 #include "cache_contract.h"
-#include "skip.h"
+#include "require_env.h"
 
 #include "test_loop.h"
 
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-SKIP_SUITE_WITHOUT("AIPLAT_TEST_REDIS_URL")
+REQUIRE_ENV("AIPLAT_TEST_REDIS_URL");
 
 static int open_with_near_part(const struct aip_cache_options *options,
                                struct aip_cache_handle *ret_cache, aip_error **err)

@@ -1,10 +1,10 @@
 /* The event stream contract on a real Redis, when AIPLAT_TEST_REDIS_URL names one. */
 #include "events_contract.h"
-#include "skip.h"
+#include "require_env.h"
 
 #include <criterion/criterion.h>
 
-SKIP_SUITE_WITHOUT("AIPLAT_TEST_REDIS_URL")
+REQUIRE_ENV("AIPLAT_TEST_REDIS_URL");
 
 static void run_case(events_case *run)
 {

@@ -1,6 +1,6 @@
 /* The queue contract on a real RabbitMQ, when AIPLAT_TEST_RABBITMQ_URL names one. */
 #include "queue_contract.h"
-#include "skip.h"
+#include "require_env.h"
 
 #include <amqp_tcp_socket.h>
 #include <criterion/criterion.h>
@@ -26,7 +26,7 @@ static void dispose(const char *url, const char *task_queue, const char *event_e
         free(copy);
 }
 
-SKIP_SUITE_WITHOUT("AIPLAT_TEST_RABBITMQ_URL")
+REQUIRE_ENV("AIPLAT_TEST_RABBITMQ_URL");
 
 static void run_case(queue_case *run)
 {

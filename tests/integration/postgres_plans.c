@@ -5,6 +5,8 @@
 #include "postgres_case.h"
 #include <unistd.h>
 
+REQUIRE_ENV("AIPLAT_TEST_DATABASE_URL");
+
 enum {
         BATCH = 20,
         N_LARGE = 60000,

@@ -5,6 +5,8 @@
  */
 #include "postgres_case.h"
 
+REQUIRE_ENV("AIPLAT_TEST_DATABASE_URL");
+
 #define HOUR_MS INT64_C(3600000)
 
 /* Rows of the past, in partitions of the past: a day each, from `days` ago to 2 days ago; `per_day` jobs
