@@ -186,10 +186,18 @@ static void mark_tasks(struct aip_graph_keeper *k)
         }
 }
 
+/* A run that has begun in mid-step may end in the same step, having merged nothing: then what its tasks have
+ * said since, or ask, is all there is to save. */
+static int is_last_due(const struct aip_graph_keeper *k)
+{
+        return k->has_unsaved ||
+               (k->run->durability == AIP_GRAPH_EXIT && aip_graph_keeper_has_tasks(k));
+}
+
 /* A place in mid-step says what its tasks have said, too. */
 int aip_graph_keeper_last(struct aip_graph_keeper *k, aip_error **err)
 {
-        if (!k->run->saver.ops || !k->has_unsaved)
+        if (!k->run->saver.ops || !is_last_due(k))
                 return 0;
         mark_tasks(k);
         return send_step(k, aip_graph_image_changes(k->state), 0, err);

@@ -370,10 +370,10 @@ static const struct step *fail(struct driver *d)
 static const struct step *stop(struct driver *d)
 {
         aip_error *err = NULL;
-        if (must_wait(d, &err))
+        /* After a save that failed there is none: what tasks have said would be kept with another step. */
+        if (must_wait(d, &d->err))
                 return suspend(d, &STEP_STOP);
-        aip_error_free(AIP_TAKE(err)); /* why it stops says more */
-        aip_error_free(AIP_TAKE(d->err));
+        aip_error_free(AIP_TAKE(d->err)); /* why it stops says more */
         aip_error_set(&err, d->stop_code,
                       d->stop_code == AIP_ETIMEOUT ? "the run's deadline passed in step %d"
                                                    : "the run was cancelled in step %d",

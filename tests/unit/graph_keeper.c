@@ -55,11 +55,12 @@ static int join(void *user, aip_graph_task *task, aip_value **ret_update, aip_er
         (void)ret_update;
         (void)err;
         world->n_joins++;
-        if (world->asks) {
+        for (int i = 0; i < world->asks; i++) {
                 const aip_value *answer = aip_graph_task_interrupt(task, NULL);
                 if (!answer)
                         return 0;
-                aip_graph_task_write(task, "answer", aip_value_ref(answer));
+                if (i == world->asks - 1)
+                        aip_graph_task_write(task, "answer", aip_value_ref(answer));
         }
         aip_graph_task_write(task, "log", aip_value_string(AIP_STR("join")));
         return 0;
@@ -206,6 +207,30 @@ Test(graph_keeper, finished_siblings_do_not_run_again)
         aip_graph_unref(graph);
 }
 
+/* A node that asks twice is interrupted twice in one step: the second run merges nothing before it ends. */
+Test(graph_keeper, every_question_is_kept)
+{
+        aip_graph *graph = build();
+        for (enum aip_graph_durability how = AIP_GRAPH_SYNC; how <= AIP_GRAPH_EXIT; how++) {
+                struct world world = {.delay_ms = {1, 1, 1}, .asks = 2};
+                struct shelf shelf = {.delay_ms = 1};
+                struct aip_graph_run run;
+                aip_value *answer = value_of("\"yes\"");
+                cr_assert(live(graph, &world, &shelf, how, NULL, -1, &run));
+                for (int n = 0; n < 6; n++) {
+                        cr_assert_eq(run.ret_outcome, AIP_GRAPH_INTERRUPTED, "%d answers", n);
+                        run_clear(&run);
+                        cr_assert(live(graph, &world, &shelf, how, answer, -1, &run));
+                        cr_assert_null(run.op.err, "%s", aip_error_message(run.op.err));
+                }
+                cr_assert_eq(run.ret_outcome, AIP_GRAPH_ENDED, "durability %d", (int)how);
+                run_clear(&run);
+                shelf_clear(&shelf);
+                aip_value_unref(answer);
+        }
+        aip_graph_unref(graph);
+}
+
 /* Interrupted, and the process ends; the answer is given to another one. */
 Test(graph_keeper, an_interrupted_run_goes_on_with_answers_elsewhere)
 {
@@ -251,6 +276,44 @@ Test(graph_keeper, fails_when_a_save_is_refused)
                         shelf_clear(&shelf);
                 }
                 cr_assert_geq(n_refused, how == AIP_GRAPH_EXIT ? 1 : 7);
+        }
+        aip_graph_unref(graph);
+}
+
+/* A run that is cancelled while a save of it is refused: whichever, and whenever. What its tasks have said would
+ * be kept beside a step that is not theirs. */
+Test(graph_keeper, saves_nothing_after_a_refused_save_when_cancelled)
+{
+        aip_graph *graph = build();
+        for (int nth = 1; nth <= 4; nth++) {
+                for (int event = 1; event < 60; event++) {
+                        struct world world = {.delay_ms = {1, 3, 2}};
+                        struct shelf shelf = {.delay_ms = 2, .n_fail_at = nth};
+                        struct aip_graph_run run = AIP_GRAPH_RUN_INIT;
+                        aip_sim_loop *sim = NULL;
+                        int n_done = 0, n = event;
+                        cr_assert_eq(aip_sim_loop_new(0, &sim, NULL), 0);
+                        shelf.loop = aip_sim_loop_port(sim);
+                        run.op.done = count_done;
+                        run.op.user = &n_done;
+                        run.graph = graph;
+                        run.context = &world;
+                        run.saver = (struct aip_graph_saver){&shelf_ops, &shelf};
+                        run.durability = AIP_GRAPH_ASYNC;
+                        aip_graph_run_start(shelf.loop, &run);
+                        while (n-- > 0 && aip_sim_loop_step(sim))
+                                ;
+                        if (n_done == 0)
+                                aip_graph_run_cancel(&run);
+                        while (aip_sim_loop_step(sim))
+                                ;
+                        cr_assert_eq(n_done, 1);
+                        cr_assert_leq(shelf.n_saves, nth, "%d saves, of which the %d. was refused",
+                                      shelf.n_saves, nth);
+                        run_clear(&run);
+                        shelf_clear(&shelf);
+                        aip_sim_loop_free(sim);
+                }
         }
         aip_graph_unref(graph);
 }
