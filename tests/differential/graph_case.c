@@ -266,6 +266,8 @@ static void end_wait(struct aip_timer *timer)
             aip_random_u64(world->random) % 100 < (uint64_t)world->failure_percent) {
                 write_all(w->node, w->task, 0); /* does not count */
                 aip_error_set(&err, AIP_EUNAVAILABLE, "it fails in passing");
+                aip_error_set_kind(err,
+                                   "node"); /* may be the run's, when a neighbour fails for good */
                 aip_error_set_retryable(err, 1, 0);
         } else {
                 (void)run_node(w->node, w->task, NULL, &err);
@@ -275,12 +277,14 @@ static void end_wait(struct aip_timer *timer)
 
 static void start_wait(void *user, aip_graph_task *task)
 {
-        const struct graph_case_world *world = aip_graph_task_context(task);
+        struct graph_case_world *world = aip_graph_task_context(task);
         struct waiting *w = aip_graph_task_memory(task);
 
         *w = (struct waiting){.timer.fire = end_wait, .task = task, .node = user};
         aip_timer_set(aip_graph_task_loop(task), &w->timer,
                       (int64_t)(aip_random_u64(world->random) % (uint64_t)(world->longest_ms + 1)));
+        if (world->started)
+                world->started(world, task);
 }
 
 static void cancel_wait(void *user, aip_graph_task *task)
@@ -475,4 +479,31 @@ int32_t graph_case_step_limit(const struct graph_case *c)
 const aip_value *graph_case_input(const struct graph_case *c)
 {
         return aip_value_get_cstr(c->spec, "input");
+}
+
+static aip_value *initial_of(const aip_value *channel)
+{
+        static const struct {
+                const char *kind, *json;
+        } STANDARD[] = {{"append", "[]"}, {"messages", "[]"}, {"add", "0"}, {"merge", "{}"}};
+        const aip_value *own = aip_value_get_cstr(channel, "initial");
+
+        for (size_t i = 0; !own && i < AIP_ARRAY_SIZE(STANDARD); i++)
+                if (strcmp(text_of(channel, "kind"), STANDARD[i].kind) == 0)
+                        return value_of(STANDARD[i].json);
+        return own ? aip_value_ref(own) : NULL;
+}
+
+aip_value *graph_case_initial(const struct graph_case *c)
+{
+        const aip_value *channels = aip_value_get_cstr(c->spec, "channels");
+        aip_value *all = aip_value_object();
+
+        for (size_t i = 0; all && i < aip_value_size(channels); i++) {
+                const aip_value *channel = aip_value_at(channels, i);
+                aip_value *value = initial_of(channel);
+                if (value && aip_value_object_set_cstr(&all, text_of(channel, "name"), value) < 0)
+                        aip_value_unref(AIP_TAKE(all));
+        }
+        return all;
 }

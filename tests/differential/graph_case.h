@@ -1,7 +1,7 @@
 /*
  * Small graphs that are described by data, so that two engines can be given the same one: the C engine
- * by graph_case.c, LangGraph.js by langgraph/run.js. Used by the differential suite (graph_cases.c, run);
- * nodes can be asynchronous, too, take their time and fail in passing. A case is one JSON object:
+ * by graph_case.c, LangGraph.js by langgraph/run.js. Used by the differential suite (graph_cases.c, run) and
+ * by tests/sim/graph_simulation.c, whose nodes are asynchronous, take their time and fail in passing. A case is one JSON object:
  *
  *   {"channels": [{"name": "c0", "kind": "append", "initial": …}, …],
  *    "nodes": [{"name": "n0", "reads": ["c0"], "defer": true, "fails": 5, "asks": 1,
@@ -28,8 +28,10 @@ struct graph_case {
 /* How asynchronous nodes behave in one run, which has it as its context. What they write stays the same. */
 struct graph_case_world {
         struct aip_random random;
-        int64_t longest_ms; /* a task takes from nothing to this */
+        int64_t longest_ms;  /* a task takes from nothing to this */
         int failure_percent; /* of attempts, while another is left */
+        /* An attempt of a task begins. */
+        void (*started)(struct graph_case_world *world, const aip_graph_task *task);
 };
 
 /* With is_async every node takes time and may fail in passing, as its run's world says. */
@@ -38,6 +40,9 @@ void graph_case_deinit(struct graph_case *c);
 
 int32_t graph_case_step_limit(const struct graph_case *c);
 const aip_value *graph_case_input(const struct graph_case *c);
+/* What the channels have before anything is written, for savers are told of what was. Owned by caller; NULL
+ * when out of memory. */
+aip_value *graph_case_initial(const struct graph_case *c);
 /* What everybody answers to this question; NULL when out of memory. */
 aip_value *graph_case_answer(const aip_value *question);
 
@@ -45,7 +50,8 @@ aip_value *graph_case_answer(const aip_value *question);
 #define GRAPH_CASE_DIGEST UINT32_C(2166136261)
 uint32_t graph_case_digest(uint32_t digest, const aip_value *value);
 
-/* The case of a seed, owned by caller: it compiles, and is the same each time. */
-aip_value *graph_case_generate(uint64_t seed);
+/* The case of a seed, owned by caller: it compiles, and is the same each time. With is_ours it may have the
+ * shapes, too, in which LangGraph.js is known to do otherwise. */
+aip_value *graph_case_generate(uint64_t seed, int is_ours);
 
 #endif

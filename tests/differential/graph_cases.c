@@ -166,33 +166,9 @@ static int run_once(struct record *r, aip_value **image, aip_value **answers)
         return is_interrupted;
 }
 
-/* What a channel has before anything is written: savers are told of what was. */
-static aip_value *initial_channels(const aip_value *spec)
-{
-        static const struct {
-                const char *kind, *json;
-        } STANDARD[] = {{"append", "[]"}, {"messages", "[]"}, {"add", "0"}, {"merge", "{}"}};
-        const aip_value *channels = aip_value_get_cstr(spec, "channels");
-        aip_value *all = aip_value_object();
-
-        for (size_t i = 0; i < aip_value_size(channels); i++) {
-                const aip_value *channel = aip_value_at(channels, i);
-                struct aip_str kind = aip_value_as_string(aip_value_get_cstr(channel, "kind"));
-                aip_value *value = aip_value_ref(aip_value_get_cstr(channel, "initial"));
-                for (size_t j = 0; !value && j < AIP_ARRAY_SIZE(STANDARD); j++)
-                        if (aip_str_eq(kind, aip_str_of(STANDARD[j].kind)))
-                                must(aip_value_parse(aip_str_of(STANDARD[j].json), &value, NULL));
-                if (value)
-                        must(aip_value_object_set(
-                                &all, aip_value_as_string(aip_value_get_cstr(channel, "name")),
-                                value));
-        }
-        return all;
-}
-
 static aip_value *run_case(const aip_value *spec)
 {
-        struct record r = {.log = aip_value_list(), .channels = initial_channels(spec)};
+        struct record r = {.log = aip_value_list()};
         aip_value *image = NULL, *answers = NULL;
         aip_error *err = NULL;
         int n_runs = 0;
@@ -201,6 +177,8 @@ static aip_value *run_case(const aip_value *spec)
                 note(&r, "error", string("compile"), string(aip_error_message(err)), NULL);
                 aip_error_free(err);
         } else {
+                r.channels = graph_case_initial(&r.graph);
+                must(r.channels ? 0 : AIP_ENOMEM);
                 must(aip_sim_loop_new(0, &r.sim, NULL));
                 while (run_once(&r, &image, &answers) && ++n_runs < RUNS_MAX)
                         ;
@@ -254,6 +232,6 @@ int main(int argc, char **argv)
         }
         uint64_t seed = strtoull(argv[2], NULL, 10), n = strtoull(argv[3], NULL, 10);
         for (uint64_t i = 0; i < n; i++)
-                print_line(graph_case_generate(seed + i));
+                print_line(graph_case_generate(seed + i, 0));
         return 0;
 }

@@ -1,5 +1,5 @@
-/* Random cases (graph_case.h), from a seed: for the differential suite. A case that
- * does not compile is thrown away and another is drawn, so what comes out always can be run. */
+/* Random cases (graph_case.h), from a seed: for the differential suite and the simulation of graphs. A case
+ * that does not compile is thrown away and another is drawn, so what comes out always can be run. */
 #include "graph_case.h"
 #include "macros.h"
 #include <aiplat/loops.h>
@@ -16,6 +16,7 @@ struct generator {
         int code; /* of what was appended */
         uint32_t n_channels, n_nodes;
         uint32_t n_joins; /* 0 or 1: node n_nodes is then where it leads, and nothing else leads there */
+        int is_ours;      /* LangGraph.js need not do the same */
         int may_ask; /* else channels may be untracked: theirs forgets such writes of tasks that need not
                       * run again when a run goes on */
         int may_send; /* else nodes may be deferred: theirs do not wait for what was sent */
@@ -78,7 +79,8 @@ static void say_channels(struct generator *g)
         g->n_channels = 1 + below(g, 6);
         say(g, "\"channels\":[");
         for (uint32_t i = 0; i < g->n_channels; i++) {
-                uint32_t n_kinds = AIP_ARRAY_SIZE(KINDS) - (g->may_ask ? 1 : 0);
+                /* What is untracked is lost with a process. */
+                uint32_t n_kinds = AIP_ARRAY_SIZE(KINDS) - (g->may_ask || g->is_ours ? 1 : 0);
                 const char *kind = g->kinds[i] = KINDS[below(g, n_kinds)];
                 const char *initial = happens(g, 30) ? initial_of(g, kind) : NULL;
                 comma(g, i);
@@ -99,10 +101,10 @@ static const char *make_of(struct generator *g, const char *kind)
         static const char *const ANY[] = {"int", "text", "list", "object", "null"};
         static const char *const LISTS[] = {"list", "list", "int", "text", "empty", "object"};
         static const char *const TOPICS[] = {"list", "int", "text", "object"};
-        /* Not "renew", a removal and its id anew in one write: ours puts the message last, theirs leaves it
+        /* "renew" only in ours, a removal and its id anew in one write: ours puts the message last, theirs leaves it
          * where it was. */
-        static const char *const MESSAGES[] = {"message",  "message",  "message",   "messages",
-                                               "messages", "remove_all", "remove"};
+        static const char *const MESSAGES[] = {"message",  "message",    "message", "messages",
+                                               "messages", "remove_all", "remove",  "renew"};
         static const char *const OBJECTS[] = {"object", "object", "object", "none"};
 
         if (strcmp(kind, "append") == 0)
@@ -110,7 +112,7 @@ static const char *make_of(struct generator *g, const char *kind)
         if (strcmp(kind, "topic") == 0)
                 return TOPICS[below(g, AIP_ARRAY_SIZE(TOPICS))];
         if (strcmp(kind, "messages") == 0)
-                return MESSAGES[below(g, AIP_ARRAY_SIZE(MESSAGES))];
+                return MESSAGES[below(g, AIP_ARRAY_SIZE(MESSAGES) - (g->is_ours ? 0 : 1))];
         if (strcmp(kind, "merge") == 0)
                 return OBJECTS[below(g, AIP_ARRAY_SIZE(OBJECTS))];
         if (strcmp(kind, "last_value") == 0 || strcmp(kind, "ephemeral") == 0 ||
@@ -124,10 +126,12 @@ static const char *overwrite_of(struct generator *g, uint32_t channel)
 {
         static const char *const NO = NULL;
 
-        if (!g->has_initial[channel] || !happens(g, 10))
+        if (!(g->has_initial[channel] || g->is_ours) || !happens(g, 10))
                 return NO;
-        if (strcmp(g->kinds[channel], "append") == 0)
+        if (strcmp(g->kinds[channel], "append") == 0 || strcmp(g->kinds[channel], "topic") == 0)
                 return "list";
+        if (strcmp(g->kinds[channel], "messages") == 0)
+                return "messages";
         return strcmp(g->kinds[channel], "merge") == 0 ? "object" : "int";
 }
 
@@ -140,7 +144,7 @@ static void say_reads(struct generator *g, int is_router)
         for (uint32_t i = 0; i < g->n_channels; i++) {
                 int is_passing = strcmp(g->kinds[i], "topic") == 0 ||
                                  strcmp(g->kinds[i], "ephemeral") == 0;
-                if (happens(g, 40) && !(is_router && is_passing)) {
+                if (happens(g, 40) && !(is_router && is_passing && !g->is_ours)) {
                         comma(g, n++);
                         say(g, "\"c%u\"", i);
                 }
@@ -214,7 +218,7 @@ static void say_nodes(struct generator *g)
                 say_reads(g, 0);
                 say(g, ",");
                 say_writes(g);
-                if (!g->may_send && happens(g, 25))
+                if ((!g->may_send || g->is_ours) && happens(g, 25))
                         say(g, ",\"defer\":true");
                 if (may_fail && happens(g, 30))
                         say(g, ",\"fails\":%u", 2 + below(g, 4));
@@ -279,6 +283,9 @@ static void say_joins(struct generator *g)
                 uint32_t a = below(g, g->n_nodes);
                 uint32_t b = (a + 1 + below(g, g->n_nodes - 1)) % g->n_nodes;
                 say(g, "{\"from\":[\"n%u\",\"n%u\"],\"to\":\"n%u\"}", a, b, g->n_nodes);
+                if (g->is_ours && happens(g, 50))
+                        say(g, ",{\"from\":[\"n%u\",\"n%u\"],\"to\":\"n%u\"}", b, g->n_nodes,
+                            below(g, g->n_nodes));
         }
         say(g, "]");
 }
@@ -308,7 +315,7 @@ static void say_input(struct generator *g)
 static void say_case(struct generator *g, uint64_t seed)
 {
         aip_buf_clear(&g->text);
-        g->may_ask = happens(g, 25);
+        g->may_ask = happens(g, g->is_ours ? 50 : 25);
         say(g, "{\"seed\":%llu,", (unsigned long long)seed);
         say_channels(g);
         say(g, ",");
@@ -336,9 +343,9 @@ static int compiles(const aip_value *spec)
         return code == 0;
 }
 
-aip_value *graph_case_generate(uint64_t seed)
+aip_value *graph_case_generate(uint64_t seed, int is_ours)
 {
-        struct generator g = {.code = 0};
+        struct generator g = {.is_ours = is_ours};
         aip_value *spec = NULL;
 
         g.random = aip_random_seeded(&g.state, seed);
