@@ -4,19 +4,23 @@ import asyncio
 import json
 import pathlib
 import statistics
+import subprocess
 import sys
 import time
 import urllib.parse
 
-from bench.lib.ours import Ours
-from bench.lib.processes import BenchError
+from bench.lib.ours import CTL, Ours
+from bench.lib.processes import BenchError, support
 from bench.lib.result import OURS, Metric
 
 TOKENS, WAIT_MS, EVERY_MS = 20, 100, 50
 AT_ONCE = 50
 MANY = f"{OURS}, {AT_ONCE} at once"
+EMBEDDED = f"{OURS}, embedded"
+EMBEDDED_MANY = f"{EMBEDDED}, {AT_ONCE} at once"
 WORK = (f"streamed jobs, each with {TOKENS} tokens, one in {EVERY_MS} ms: from the moment at which the "
-        "model server writes a token until a reader of /events has it, through worker, Redis and gateway")
+        "model server writes a token until a reader of /events has it, through worker, Redis and gateway; "
+        "embedded: all in one process")
 TARGET = "the first token after 5 ms (p50)"
 METRICS = [Metric("first_p50", "first token, p50", "ms", 5, "lower"),
            Metric("first_p99", "first token, p99", "ms", better="lower"),
@@ -76,28 +80,50 @@ async def all_jobs(address, n, at_once):
     return jobs
 
 
+def p99(values):
+    """Of few values it is between the two largest, and nothing beyond them is made up."""
+    return statistics.quantiles(values, n=100, method="inclusive")[98]
+
+
 def summarize(context, result, who, jobs):
     first = [job[0] for job in jobs]
     every = [taken for job in jobs for taken in job]
     figures = {"first_p50": statistics.median(first), "p50": statistics.median(every),
-               "first_p99": statistics.quantiles(first, n=100)[98],
-               "p99": statistics.quantiles(every, n=100)[98]}
+               "first_p99": p99(first), "p99": p99(every)}
     result.add(who, **figures)
     context.say(who, "first token p50 {first_p50:.2f} ms, p99 {first_p99:.2f} ms; "
                      "any p50 {p50:.2f}, p99 {p99:.2f} ms".format(**figures)
                      + f" ({len(jobs)} jobs)")
 
 
-def measure(context, result, who, n, at_once):
+def start(we):
+    we.migrate()
+    we.gateway()
+    we.worker()
+
+
+def start_embedded(we):
+    """All that is needed, in one process and in a file of its own."""
+    we.settings.update(DATABASE_URL=f"sqlite:///{we.folder / 'bench.db'}", RABBITMQ_URL="memory:",
+                       REDIS_URL="memory:")
+    port = support.free_port()
+    we.url = f"http://127.0.0.1:{port}"
+    one = we.spawn("aiplatctl", [CTL, "dev"], AIPLAT_LISTEN=f"127.0.0.1:{port}")
+    one.wait_until(lambda: we.get("/ready").get("status") == "ready")
+
+
+def configure(we, port):
+    subprocess.run([CTL, "config", "set", "bench", f"--url={we.url}", "--provider=openai",
+                    "--model=bench", "--api-key-env=", f"--base-url=http://127.0.0.1:{port}"],
+                   env=we.environment(), check=True, stdout=subprocess.DEVNULL)
+
+
+def measure(context, result, who, n, at_once, start_programs):
     with context.stage() as stage, Ours(stage) as we:
         models = we.spawn("models", [sys.executable, SERVER, TOKENS, WAIT_MS, EVERY_MS])
         models.wait_until(lambda: models.log_path.read_text().endswith("\n"))
-        port = int(models.log_path.read_text())
-        we.migrate()
-        we.psql.ask("INSERT INTO llm_configs (name, provider, model_name, base_url, api_key_env) "
-                    f"VALUES ('bench', 'openai', 'bench', 'http://127.0.0.1:{port}', '')")
-        we.gateway()
-        we.worker()
+        start_programs(we)
+        configure(we, int(models.log_path.read_text()))
         url = urllib.parse.urlsplit(we.url)
         address = (url.hostname, url.port)
         asyncio.run(all_jobs(address, at_once, at_once))
@@ -109,7 +135,12 @@ def measure(context, result, who, n, at_once):
 def run(context):
     result = context.result("first-token", WORK, TARGET, METRICS)
     n = 5 if context.quick else 15
-    context.interleave([(OURS, lambda: measure(context, result, OURS, n, 1)),
-                        (MANY, lambda: measure(context, result, MANY, 4 * AT_ONCE, AT_ONCE))])
+    def contender(who, n_jobs, at_once, start_programs):
+        return who, lambda: measure(context, result, who, n_jobs, at_once, start_programs)
+
+    context.interleave([contender(OURS, n, 1, start),
+                        contender(MANY, 4 * AT_ONCE, AT_ONCE, start)])
+    context.interleave([contender(EMBEDDED, n, 1, start_embedded),
+                        contender(EMBEDDED_MANY, 4 * AT_ONCE, AT_ONCE, start_embedded)], rounds=1)
     result.fact("Reader and model server are Python programs, whose own time is in the figures.")
     return result
