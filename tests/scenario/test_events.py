@@ -205,6 +205,10 @@ def test_readers_that_stand_still_cost_little_and_miss_nothing(served, model_ser
     assert statuses_of(whole)[-1] == "COMPLETED" and "gap" not in types_of(whole)
     told = "".join(event.data["text"] for event in whole if event.type == "token")
     assert told == gateway.api.job(job_id)["result"] and len(told) > 10_000_000
+    model_server.rules({"text": "and a short one"})
+    began = time.monotonic()
+    other = sse.follow(gateway.api, gateway.api.submit("tell me another", stream=True))
+    assert statuses_of(other)[-1] == "COMPLETED" and time.monotonic() - began < 5, "others wait"
     # 2 MB a reader at the very most, and what one reader of it all takes
     assert gateway.resident_bytes() - before < (2 * N_SLOW + 40) << 20
     for stream in slow:
