@@ -24,6 +24,7 @@
 #endif
 
 #include <aiplat/ports/loop.h>
+#include <aiplat/str.h>
 #include <aiplat/value.h>
 
 AIP_BEGIN_DECLS
@@ -159,6 +160,21 @@ typedef int (*aip_subgraph_input)(void *user, aip_graph_task *task, aip_value **
 typedef int (*aip_subgraph_output)(void *user, aip_graph_task *task, const aip_value *state,
                                    aip_value **ret_update, aip_error **err);
 
+/*
+ * What a node has written may be kept, and written again instead of running it: of a run that has a cache
+ * (graph_run.h), when the node finds the same key again within the time. Kept is what a task has said that
+ * succeeded and asked nothing: its writes and Commands. A cache that is away, or has forgotten, costs a run of
+ * the node and nothing else. (LangGraph's CachePolicy.)
+ */
+struct aip_node_cache {
+        int32_t ttl_s; /* how long; 0: not kept */
+        /* Append what the result depends on; an empty key, or a failure: this task is not kept. NULL: the
+         * whole state, but for untracked channels, and what was sent to the task. */
+        int (*key)(void *user, aip_graph_task *task, struct aip_buf *key, aip_error **err);
+        void *user;                    /* for key */
+        void (*free_user)(void *user); /* called once when the graph, or the builder, is freed; or NULL */
+};
+
 struct aip_node_options {
         size_t self_size;
         aip_graph_function run; /* a synchronous node; or NULL, and: */
@@ -187,13 +203,14 @@ struct aip_node_options {
         aip_subgraph_finder find_subgraph;
         aip_subgraph_input enter;
         aip_subgraph_output leave;
+        struct aip_node_cache cache;
 };
 
 #define AIP_NODE_OPTIONS_INIT                                                                      \
         {                                                                                          \
                 sizeof(struct aip_node_options), NULL, NULL, NULL, 0, NULL, NULL, NULL, 0, 0,      \
                         {0, 0, 0, 0, NULL}, 0, 0, NULL, {NULL, 0, NULL, 0, NULL, 0}, NULL, NULL,   \
-                        NULL                                                                       \
+                        NULL, {0, NULL, NULL, NULL}                                                \
         }
 
 /* What a node may do with its task: from run or start until it has finished. Loop thread only. */

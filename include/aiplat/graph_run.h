@@ -11,6 +11,7 @@
 
 #include <aiplat/graph.h>
 #include <aiplat/op.h>
+#include <aiplat/ports/cache.h>
 #include <aiplat/ports/random.h>
 
 AIP_BEGIN_DECLS
@@ -150,19 +151,27 @@ struct aip_graph_run {
         const char *const *interrupt_after;
         size_t n_interrupt_after;
         int first_save_is_whole; /* the saver keeps it apart from what the image was made of */
+
+        /* For nodes that are kept (aip_node_cache); ops NULL: none is. What runs of one space keep is found by
+         * others of it: the graph's name, and what tells its versions apart. Of subgraphs the node is kept,
+         * not those within it. Borrowed until done. */
+        struct aip_cache cache;
+        struct aip_str cache_space;
 };
 
 #ifdef __cplusplus
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},            \
-                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0, 0    \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0, 0,   \
+                        {0, 0}, {0, 0}                                                             \
         }
 #else
 #define AIP_GRAPH_RUN_INIT                                                                         \
         {                                                                                          \
                 {0}, sizeof(struct aip_graph_run), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0},           \
-                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0, 0    \
+                        AIP_GRAPH_ENDED, 0, 0, {0, 0}, {0, 0}, AIP_GRAPH_SYNC, 0, 0, 0, 0, 0, 0,   \
+                        {0, 0}, {0, 0}                                                             \
         }
 #endif
 

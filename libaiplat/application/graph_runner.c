@@ -16,6 +16,7 @@
 #include "fault_point.h"
 #include "graph/graph_image.h"
 #include "graph_attempts.h"
+#include "graph_cache.h"
 #include "graph_invoke.h"
 #include "graph_keeper.h"
 #include "graph_subrun.h"
@@ -43,12 +44,13 @@ struct driver {
         struct aip_task wake;
         struct aip_timer deadline;
         struct aip_graph_attempts attempts;
+        struct aip_graph_cache cache;
         struct aip_graph_keeper keeper;
         aip_error *err;         /* on the way to fail() */
         int stop_code;          /* AIP_ECANCELLED, AIP_ETIMEOUT; 0: go on */
         int has_failed;         /* a task of this step failed */
         int is_suspended;       /* drive() is not on the stack */
-        uint32_t n_running;     /* tasks in flight, or waiting for their next attempt */
+        uint32_t n_running;     /* tasks in flight, looked up, or waiting for their next attempt */
         uint32_t steps_in_turn; /* super-steps since drive() began */
         struct aip_graph_state state;
 };
@@ -146,21 +148,38 @@ static const struct step *plan(struct driver *d)
 static void end_task(struct driver *d, aip_graph_task *task)
 {
         int may_repeat = !d->has_failed && !d->stop_code;
+        int has_done_well = !task->err; /* by itself: what an error's handler says is not kept */
         if (may_repeat && aip_graph_attempts_finish(&d->attempts, task)) {
                 d->n_running++;
                 return;
         }
         AIP_FAULT_POINT("graph.task");
+        if (has_done_well)
+                aip_graph_cache_keep(&d->cache, task);
         d->has_failed |= task->err != NULL;
         if (d->keeper.is_needed && !d->err &&
             aip_graph_keeper_tell_ended(&d->keeper, task, &d->err) < 0)
                 d->has_failed = 1;
 }
 
-/* Start them all: asynchronous ones begin, synchronous ones run to their end. */
+static void start_task(struct driver *d, aip_graph_task *task)
+{
+        if (aip_graph_task_is_async(task)) {
+                d->n_running++;
+                aip_graph_task_begin(task);
+                aip_graph_attempts_watch(&d->attempts, task);
+        } else {
+                aip_graph_task_run(task);
+                end_task(d, task);
+        }
+}
+
+/* Start them all: asynchronous ones begin, synchronous ones run to their end; those that may have been kept
+ * are looked up first. */
 static const struct step *launch(struct driver *d)
 {
-        if (aip_graph_attempts_plan(&d->attempts, &d->state, &d->err) < 0)
+        if (aip_graph_attempts_plan(&d->attempts, &d->state, &d->err) < 0 ||
+            aip_graph_cache_plan(&d->cache, &d->state, &d->err) < 0)
                 return &STEP_FAIL;
         if (d->keeper.is_needed && aip_graph_keeper_tell_started(&d->keeper, &d->err) < 0)
                 return &STEP_FAIL;
@@ -171,14 +190,10 @@ static const struct step *launch(struct driver *d)
                         break;
                 if (task->phase != AIP_TASK_PLANNED)
                         continue; /* it had finished when the image was made */
-                if (aip_graph_task_is_async(task)) {
+                if (aip_graph_cache_look(&d->cache, task))
                         d->n_running++;
-                        aip_graph_task_begin(task);
-                        aip_graph_attempts_watch(&d->attempts, task);
-                } else {
-                        aip_graph_task_run(task);
-                        end_task(d, task);
-                }
+                else
+                        start_task(d, task);
         }
         return &STEP_AWAIT;
 }
@@ -240,6 +255,7 @@ static const struct step *await(struct driver *d)
 static const struct step *merge(struct driver *d)
 {
         aip_graph_attempts_release(&d->attempts);
+        aip_graph_cache_release(&d->cache);
         if (d->err || aip_graph_merge(&d->state, &d->err) < 0)
                 return &STEP_FAIL;
         if (d->keeper.is_needed)
@@ -287,6 +303,7 @@ static const struct step *settle(struct driver *d, aip_error *err)
         struct aip_loop loop = d->host.loop;
         aip_timer_clear(loop, &d->deadline);
         aip_graph_attempts_release(&d->attempts);
+        aip_graph_cache_release(&d->cache);
         aip_graph_keeper_deinit(&d->keeper);
         run->ret_steps = d->state.step - d->state.first_step;
         run->impl = NULL;
@@ -462,6 +479,21 @@ static void attempt_finished(struct aip_graph_attempts *attempts, aip_graph_task
         task_finished(&d->host, task);
 }
 
+/* A step that has lost its purpose meanwhile begins nothing more. */
+static void task_looked(struct aip_graph_cache *cache, aip_graph_task *task)
+{
+        struct driver *d = AIP_CONTAINER_OF(cache, struct driver, cache);
+        if (task->phase == AIP_TASK_FINISHED) {
+                task_finished(&d->host, task);
+                return;
+        }
+        d->n_running--;
+        if (!d->has_failed && !d->stop_code)
+                start_task(d, task);
+        if (d->n_running == 0 || d->has_failed || aip_graph_keeper_saves(&d->keeper))
+                wake(d);
+}
+
 static void request_stop(struct driver *d, int code)
 {
         if (!d->stop_code)
@@ -517,6 +549,10 @@ static int new_driver(struct aip_loop loop, struct aip_graph_run *run, struct dr
                                                                             : aip_random_system(),
                                                   .deadline_ms = run->op.deadline_ms,
                                                   .finished = attempt_finished};
+        d->cache = (struct aip_graph_cache){.loop = loop,
+                                            .cache = run->cache,
+                                            .space = run->cache_space,
+                                            .looked = task_looked};
         d->state.host = &d->host;
         d->wake.run = drive;
         d->deadline.fire = deadline_passed;

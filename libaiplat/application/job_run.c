@@ -28,6 +28,7 @@
 #define NOT_RECORDED    "an outcome is not recorded yet"
 #define RECORD_MAX_MS   5000
 #define LOG_EVERY_MS    1000
+#define CACHE_SPACE_MAX_BYTES (128u << 10)
 #define LOGGED_MAX      100 /* lines of completed jobs in that time */
 
 /* ── what all runs share ─────────────────────────────────────────────────────────────────────── */
@@ -523,6 +524,21 @@ static void take_terms(const struct aip_registered_graph *code, struct aip_graph
         run->n_interrupt_after = code->n_interrupt_after;
 }
 
+/* What a node reads beside the state: any change of the catalog begins anew. Without it nothing is kept. */
+static int has_cache(struct aip_job_run *run)
+{
+        const struct aip_job_fields *f = aip_job_fields(run->job);
+
+        if (run->graph.is_assistant || !run->ports->cache.ops)
+                return 0;
+        aip_buf_init(&run->cache_space, CACHE_SPACE_MAX_BYTES);
+        return aip_buf_printf(&run->cache_space, "%.*s\n%.*s\n%.*s\n%lld\n",
+                              AIP_STR_ARG(f->graph_name), AIP_STR_ARG(f->config_name),
+                              AIP_STR_ARG(f->template_name),
+                              (long long)aip_catalog_revision(run->catalog)) >= 0 &&
+               aip_buf_append(&run->cache_space, f->variables_json) >= 0;
+}
+
 static void start_graph(struct aip_job_run *run)
 {
         run->is_in_graph = 1;
@@ -534,6 +550,10 @@ static void start_graph(struct aip_job_run *run)
         run->graph_run.graph = run->graph.graph;
         if (run->graph.document)
                 take_limits(run->graph.document, &run->graph_run);
+        if (has_cache(run)) {
+                run->graph_run.cache = run->ports->cache;
+                run->graph_run.cache_space = aip_buf_str(&run->cache_space);
+        }
         run->graph_run.context = &run->agent;
         if (run->graph.code)
                 take_terms(run->graph.code, &run->graph_run);
@@ -688,6 +708,7 @@ int aip_job_run_holds_claim(const struct aip_job_run *run)
 void aip_job_run_free(struct aip_job_run *run)
 {
         aip_job_saver_deinit(&run->saver);
+        aip_buf_deinit(&run->cache_space);
         aip_job_progress_free(run->progress);
         aip_value_unref(run->variables);
         aip_value_unref(run->input);

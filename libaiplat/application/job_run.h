@@ -84,6 +84,7 @@ struct aip_job_run {
         aip_value *input;
         aip_value *answers; /* by question; NULL: none were given */
         char trace_id_text[AIP_TRACE_ID_BYTES];
+        struct aip_buf cache_space; /* what is kept of its nodes holds for runs of the same alone */
         const char *trace_id; /* NULL: none */
         struct aip_agent_context agent;
         struct aip_run_graph graph;

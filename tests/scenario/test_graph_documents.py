@@ -11,7 +11,7 @@ import programs
 
 SCHEMA = json.loads((programs.REPOSITORY / "docs/schemas/graph.schema.json").read_text())
 SHIPPED = sorted((programs.REPOSITORY / "libaiplat/graphs").glob("*.json"))
-COMMON = {"description": "d", "defer": False,
+COMMON = {"description": "d", "defer": False, "cache": {"ttl_s": 60, "key": ".prompt"},
           "retry": {"max_attempts": 3, "initial_ms": 10, "max_ms": 1000, "factor": 1.5}}
 TIMED = {**COMMON, "timeout_ms": 1000, "idle_timeout_ms": 500}
 # Has every member that there is.
@@ -72,6 +72,8 @@ BAD = [
     ("/nodes/set/type", "sett"), ("/nodes/set/type", NO), ("/nodes/set/write", NO),
     ("/nodes/set/write/list", 1), ("/nodes/set/timeout_ms", 5), ("/nodes/set/retry/max", 1),
     ("/nodes/set/retry/factor", 0.5), ("/nodes/set/on_error/to", NO), ("/nodes/set/on_error", []),
+    ("/nodes/set/cache", 60), ("/nodes/set/cache/ttl_s", NO), ("/nodes/set/cache/ttl_s", 0),
+    ("/nodes/set/cache/key", 1), ("/nodes/set/cache/for", 1),
     ("/nodes/set/defer", "yes"), ("/nodes/each/tool", NO), ("/nodes/each/prompt", ".a"),
     ("/nodes/think/config", []), ("/nodes/think/config", False), ("/nodes/think/tools", "weather"),
     ("/nodes/think/output_schema", 1), ("/nodes/act/messages", NO), ("/nodes/ask/question", NO),

@@ -212,3 +212,27 @@ def finish(api, job_id):
             return job
         time.sleep(0.1)
     raise AssertionError(f"did not end: {job}")
+
+
+def test_a_node_that_is_kept_asks_once(site, model_server):
+    think = {"type": "llm", "prompt": ".prompt", "write": {"answer": "$answer"},
+             "cache": {"ttl_s": 600, "key": ".topic"}}
+    put(site.api, "kept", {
+        "state": {"prompt": {}, "topic": {}, "answer": {}}, "nodes": {"think": think},
+        "edges": [{"from": "__start__", "to": "think"}, {"from": "think", "to": "__end__"}]})
+    model_server.rules({"text": "first", "times": 1}, {"text": "second", "times": 1},
+                       {"text": "third", "times": 1}, {"text": "fourth"})
+
+    def ask(topic, **fields):
+        job = site.api.wait(site.api.submit("Why?", graph_name="kept", input={"topic": topic}, **fields))
+        assert job["status"] == "COMPLETED", job
+        return job
+
+    first, again = ask("sky"), ask("sky")
+    assert first["result"] == again["result"] == "first"
+    assert first["usage"]["output_tokens"] > 0 and not (again["usage"] or {}).get("output_tokens")
+    assert ask("sea")["result"] == "second" and len(model_server.calls()) == 2
+    # what the node reads beside the state counts, and so does any change of the catalog
+    assert ask("sky", variables={"mood": "grim"})["result"] == "third"
+    put(site.api, "other", TALK)
+    assert ask("sky")["result"] == "fourth"

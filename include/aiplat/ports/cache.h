@@ -1,7 +1,7 @@
 /*
  * Port: the read cache. Redis and memory implement it. A miss, a failure and a lie of omission all
- * mean "ask the store": nothing is ever read from a cache that the store would not confirm, because
- * only ended jobs, which cannot change any more, are put there.
+ * mean "ask the store", or "run the node": what is put there holds for as long as it is there. That is
+ * ended jobs, which cannot change any more, and what nodes have written that are to be kept (graph.h).
  */
 #ifndef AIPLAT_PORTS_CACHE_H
 #define AIPLAT_PORTS_CACHE_H

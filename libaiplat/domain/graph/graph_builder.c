@@ -42,6 +42,7 @@ void aip_graph_node_deinit(struct aip_graph_node *node)
         aip_graph_names_free(node->target_names, node->options.n_targets);
         aip_graph_unref(node->options.subgraph.graph);
         free_user(node->options.free_user, node->options.user);
+        free_user(node->options.cache.free_user, node->options.cache.user);
 }
 
 void aip_graph_router_deinit(struct aip_router_options *options)
@@ -238,6 +239,8 @@ static void check_node(aip_graph_builder *builder, const struct aip_graph_node *
                 wrong = "cannot have a time-out: it runs to its end within a call";
         else if (o->retry.factor != 0 && !(o->retry.factor >= 1 && o->retry.factor <= 100))
                 wrong = "has a retry factor that is not from 1 to 100";
+        else if (o->cache.ttl_s < 0)
+                wrong = "is to be kept for less than no time";
         if (wrong)
                 aip_error_set(&builder->err, AIP_EINVAL, "graph: node \"%s\" %s", node->name,
                               wrong);
@@ -253,6 +256,7 @@ void aip_graph_builder_add_node(aip_graph_builder *builder, const char *name,
                             &builder->nodes_capacity, sizeof(*node));
         if (!node) {
                 free_user(taken.free_user, taken.user);
+                free_user(taken.cache.free_user, taken.cache.user);
                 return;
         }
         node->options = taken;

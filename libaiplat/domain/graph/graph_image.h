@@ -65,6 +65,9 @@ aip_value *aip_graph_image_piece(const aip_graph_task *task);
 /* What one finished task of the step has said: an element of an image's "tasks". NULL when out of
  * memory. */
 aip_value *aip_graph_image_task(const aip_graph_task *task);
+/* Let a task that has not begun say what another of its node has said: it has finished then. Nothing has
+ * changed when this fails. */
+int aip_graph_image_say(aip_graph_task *task, const aip_value *said, aip_error **err);
 
 /* Go on from an image: `state` is fresh from init. Channels that the graph has no more are left out,
  * AIP_ESTATE when it has no more a node that is to run. Afterwards plan, if the state has no tasks, else

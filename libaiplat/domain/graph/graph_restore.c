@@ -201,6 +201,18 @@ static int fill_task(aip_graph_task *task, const aip_value *saved, aip_error **e
         return task->err ? aip_error_propagate(err, AIP_TAKE(task->err)) : 0;
 }
 
+int aip_graph_image_say(aip_graph_task *task, const aip_value *said, aip_error **err)
+{
+        int code = aip_value_get_cstr(said, "writes")
+                           ? fill_task(task, said, err)
+                           : fail_image("has a task that says nothing", err);
+        if (code < 0) {
+                aip_graph_take_back(task);
+                task->phase = AIP_TASK_PLANNED;
+        }
+        return code;
+}
+
 static int load_tasks(struct aip_graph_state *state, const aip_value *tasks, aip_error **err)
 {
         int code = 0;

@@ -19,6 +19,8 @@ static void document_free(aip_graph_document *d)
         for (uint32_t i = 0; d->edges && i < d->n_edges; i++)
                 aip_doc_edge_deinit(&d->edges[i]);
         aip_free(d->edges);
+        for (uint32_t i = 0; i < d->n_nodes; i++)
+                aip_expression_unref(d->nodes[i].cache_key);
         aip_free(d->nodes);
         aip_free(d->channels);
         aip_free(d->interrupt_before.names);

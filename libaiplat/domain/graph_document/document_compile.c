@@ -105,6 +105,12 @@ static int add_node(aip_graph_builder *builder, const aip_graph_document *docume
         r = node->on_error ? aip_doc_handle_errors(document, node, &options, err) : 0;
         if (r < 0)
                 return r;
+        r = aip_doc_cache(document, node, &options.cache, err);
+        if (r < 0) {
+                if (options.free_user)
+                        options.free_user(options.user);
+                return r;
+        }
         aip_graph_builder_add_node(builder, node->name.p, &options);
         return 0;
 }

@@ -23,6 +23,8 @@ struct aip_doc_node {
         struct aip_node_retry retry;
         uint32_t timeout_ms, idle_timeout_ms;
         int is_deferred;
+        int32_t cache_ttl_s;       /* 0: what it writes is not kept */
+        aip_expression *cache_key; /* or NULL */
         const char *on_error; /* the node that comes next when it has failed, or __end__; or NULL */
 };
 
@@ -102,6 +104,9 @@ int aip_doc_state(const aip_graph_document *document,
  * released. */
 int aip_doc_handle_errors(const aip_graph_document *document, const struct aip_doc_node *node,
                           struct aip_node_options *options, aip_error **err);
+/* "cache": what the node's key is. Nothing happens without it. */
+int aip_doc_cache(const aip_graph_document *document, const struct aip_doc_node *node,
+                  struct aip_node_cache *cache, aip_error **err);
 /* The object of writes in `member` of the node's member `outer`, or of the node itself if that is NULL;
  * both names are static. */
 int aip_doc_read_writes(const struct aip_graph_node_spec *spec, const char *outer,

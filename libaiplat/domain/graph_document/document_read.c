@@ -15,8 +15,9 @@ static const char *const document_members[] = {
 
 static const char *const channel_members[] = {"type", "initial", "description", NULL};
 
-const char *const aip_doc_node_members[] = {
-        "type", "description", "retry", "timeout_ms", "idle_timeout_ms", "defer", "on_error", NULL};
+const char *const aip_doc_node_members[] = {"type",       "description",     "retry",
+                                            "timeout_ms", "idle_timeout_ms", "defer",
+                                            "on_error",   "cache",           NULL};
 
 static const char *const retry_members[] = {"max_attempts", "initial_ms", "max_ms", "factor", NULL};
 
@@ -178,7 +179,8 @@ static int read_u32(const struct aip_place *at, const aip_value *object, const c
         return r;
 }
 
-#define DAY_MS 86400000
+#define DAY_MS      86400000
+#define CACHE_MAX_S 31536000 /* a year */
 
 static int read_retry(const struct aip_place *at, const aip_value *fields,
                       struct aip_node_retry *retry, aip_error **err)
@@ -219,6 +221,29 @@ static int read_on_error(const aip_graph_document *d, const struct aip_place *at
         return aip_doc_node_name(d, is_object ? &to_at : &here, to, &node->on_error, err);
 }
 
+static const char *const cache_members[] = {"key", "ttl_s", NULL};
+
+static int read_cache(const struct aip_place *at, struct aip_doc_node *node, aip_error **err)
+{
+        static const char *const variables[] = {"item"};
+        const aip_value *value = aip_value_get_cstr(node->fields, "cache");
+        struct aip_place here = aip_place_member(at, "cache");
+        uint32_t ttl_s = 0;
+        int r = value ? aip_place_type(&here, value, AIP_VALUE_OBJECT, err) : 0;
+        if (r < 0 || !value)
+                return r;
+        r = aip_place_members(&here, value, cache_members, NULL, err);
+        if (r == 0)
+                r = read_u32(&here, value, "ttl_s", CACHE_MAX_S, &ttl_s, err);
+        if (r == 0 && ttl_s == 0)
+                r = aip_place_fail(&here, AIP_EINVAL, err,
+                                   "needs ttl_s, the seconds to keep it for");
+        if (r == 0 && aip_value_get_cstr(value, "key"))
+                r = aip_doc_expression(&here, value, "key", variables, 1, &node->cache_key, err);
+        node->cache_ttl_s = (int32_t)ttl_s;
+        return r;
+}
+
 static int read_common(const aip_graph_document *d, const struct aip_place *at,
                        struct aip_doc_node *node, aip_error **err)
 {
@@ -233,6 +258,8 @@ static int read_common(const aip_graph_document *d, const struct aip_place *at,
                 r = read_u32(at, fields, "idle_timeout_ms", DAY_MS, &node->idle_timeout_ms, err);
         if (r == 0)
                 r = aip_place_bool(at, fields, "defer", &node->is_deferred, err);
+        if (r == 0)
+                r = read_cache(at, node, err);
         return r < 0 ? r : read_on_error(d, at, node, err);
 }
 
