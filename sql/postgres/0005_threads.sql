@@ -1,7 +1,8 @@
 -- Threads: jobs that run one after the other, each from the state in which the last one has left its
 -- checkpoints (0003; the thread is their owner). A thread's row is locked by whoever gives it a job and
 -- by whoever ends one, so that exactly one job of it is active at a time: has not ended, and does not
--- wait. One that waits is QUEUED and due at the end of all times.
+-- wait. One that waits is QUEUED and due at the end of all times. Whoever locks both locks threads first, in the
+-- order of ids, then jobs in that of theirs.
 
 CREATE TABLE threads (
         id uuid PRIMARY KEY,
@@ -95,10 +96,6 @@ BEGIN
                 IF NOT FOUND THEN
                         RETURN;
                 END IF;
-        END IF;
-        IF p_strategy >= 2 THEN -- in the order of those who end jobs: the job, then its thread
-                PERFORM 1 FROM jobs j WHERE j.thread_id = p_thread
-                        AND j.status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED') ORDER BY j.id FOR UPDATE;
         END IF;
         INSERT INTO threads AS t (id) VALUES (p_thread) ON CONFLICT (id) DO UPDATE SET updated_at = now();
         is_busy := EXISTS (SELECT FROM jobs j WHERE j.thread_id = p_thread

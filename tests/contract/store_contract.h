@@ -63,6 +63,7 @@ void store_contract_run(const struct store_maker *maker, store_case *run);
         X(threads_do_not_wait_for_each_other)                                                      \
         X(threads_keep_keys)                                                                       \
         X(threads_race_for_a_turn)                                                                 \
+        X(threads_race_over_two_stores)                                                            \
         X(threads_interrupt)                                                                       \
         X(threads_roll_back)                                                                       \
         X(threads_tell_of_the_interrupted)                                                         \

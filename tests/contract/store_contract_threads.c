@@ -236,6 +236,115 @@ void store_contract_threads_race_for_a_turn(struct store_fixture *f)
                 aip_job_free((aip_job *)creates[i].job);
 }
 
+static struct aip_store second_store(struct store_fixture *f)
+{
+        struct aip_store_options options = {sizeof(options), f->loop, NULL, {NULL, NULL}, NULL, 0};
+        struct aip_store second;
+
+        options.random = aip_random_seeded(&f->random, 47);
+        cr_assert_eq(f->maker.open(&f->maker, &options, &second, NULL), 0);
+        return second;
+}
+
+#define N_CROSSED 24 /* in 6 threads, forwards and backwards in turns: batches cross */
+#define N_THREADS 6
+
+static int crossed(int i)
+{
+        int nth = i % N_THREADS;
+
+        return (i / N_THREADS) % 2 ? N_THREADS - 1 - nth : nth;
+}
+
+/* One store ends what is active, the other, at once, what waits; then somebody takes over one thread. */
+static void end_crosswise(struct store_fixture *f, struct aip_store second)
+{
+        struct aip_store first = f->store;
+        struct aip_job_create creates[N_CROSSED], over;
+        struct aip_job_cancellation cancels[N_CROSSED];
+        struct aip_job_finish finishes[N_THREADS];
+        struct aip_job_outcome outcome = {.self_size = sizeof(outcome), .result = S("x")};
+        struct aip_id threads[N_THREADS], session = next_id(f);
+        aip_job *active[N_THREADS];
+
+        for (int i = 0; i < N_THREADS; i++)
+                threads[i] = next_id(f);
+        for (int i = 0; i < N_CROSSED; i++) {
+                creates[i] = begin_in(f, threads[crossed(i)], AIP_THREAD_ENQUEUE);
+                DO(f, create, &creates[i]);
+        }
+        over = begin_in(f, threads[0], AIP_THREAD_INTERRUPT);
+        for (int i = 0; i < N_THREADS; i++) {
+                active[i] = job_claim(f, session, creates[i].ret_job_id, LEASE_LONG_MS);
+                finishes[i] = (struct aip_job_finish){.job = active[i]};
+                cr_assert_eq(aip_job_complete(active[i], &outcome, wall_us(f),
+                                              &finishes[i].transition, NULL),
+                             0);
+        }
+        for (int i = 0; i < N_THREADS; i++)
+                START(f, finish, &finishes[i]);
+        f->store = second;
+        for (int i = N_THREADS; i < N_CROSSED; i++) {
+                cancels[i] = (struct aip_job_cancellation){.id = creates[i].ret_job_id};
+                if (i % 4 != 3)
+                        START(f, cancel, &cancels[i]);
+        }
+        START(f, create, &over);
+        f->store = first;
+        for (int i = 0; i < N_THREADS; i++)
+                op_await(f, &finishes[i].op, 0);
+        for (int i = N_THREADS; i < N_CROSSED; i++) {
+                if (i % 4 != 3)
+                        op_await(f, &cancels[i].op, 0);
+        }
+        op_await(f, &over.op, 0);
+        for (int i = 0; i < N_THREADS; i++)
+                aip_job_free(active[i]);
+        for (int i = 0; i < N_CROSSED; i++)
+                aip_job_free((aip_job *)creates[i].job);
+        aip_job_free((aip_job *)over.job);
+}
+
+/* Every job that is left has its turn: nothing waits for nobody. */
+static void run_what_is_left(struct store_fixture *f)
+{
+        struct aip_id session = next_id(f);
+        struct aip_job_list list = {.status_mask = 1u << AIP_JOB_QUEUED, .limit = 100};
+        size_t n_claimed;
+
+        do {
+                struct aip_job_claim claim = {
+                        .session = session, .lease_ms = LEASE_LONG_MS, .limit = N_CROSSED};
+                DO(f, claim, &claim);
+                n_claimed = claim.ret_n;
+                cr_assert_leq(n_claimed, N_THREADS, "more than one job of a thread was active");
+                for (size_t i = 0; i < n_claimed; i++)
+                        cr_assert_eq(job_complete(f, claim.ret_jobs[i], "x"), AIP_FINISH_RECORDED);
+                free_jobs(claim.ret_jobs, n_claimed);
+                free(claim.ret_transitions);
+        } while (n_claimed > 0);
+        DO(f, list, &list);
+        cr_assert_eq(list.ret_n, 0, "%zu jobs wait for a turn that never comes", list.ret_n);
+        free_jobs(list.ret_jobs, list.ret_n);
+}
+
+void store_contract_threads_race_over_two_stores(struct store_fixture *f)
+{
+        struct aip_store second;
+        struct aip_op close = {0};
+
+        if (!f->maker.is_shareable)
+                cr_skip_test("one process's own");
+        second = second_store(f);
+        for (int round = 0; round < 8; round++) {
+                end_crosswise(f, second);
+                run_what_is_left(f);
+        }
+        op_begin(f, &close);
+        second.close(second.self, &close);
+        op_await(f, &close, 0);
+}
+
 static enum aip_job_status status_of(struct store_fixture *f, struct aip_id id)
 {
         aip_job *job = job_fetch(f, id);

@@ -14,8 +14,10 @@ static const struct aip_id *id_of(const struct aip_op *op)
 
 static const struct pg_statement cancel_statement = {
         PG_STATEMENT_CANCEL,
-        "WITH held AS MATERIALIZED (SELECT j.id, j.status FROM jobs j "
-        "WHERE j.id = ANY ($1::uuid[]) AND j.status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED') ORDER BY j.id "
+        "WITH " PG_TURNS("ARRAY(SELECT j.thread_id FROM jobs j WHERE j.id = ANY ($1::uuid[]) "
+                         "AND j.thread_id IS NOT NULL)") ", "
+        "held AS MATERIALIZED (SELECT j.id, j.status FROM jobs j "
+        "WHERE " PG_TURNS_HELD " AND j.id = ANY ($1::uuid[]) AND j.status IN ('QUEUED', 'PROCESSING', 'INTERRUPTED') ORDER BY j.id "
         "FOR UPDATE), "
         "moved AS (UPDATE jobs j SET status = 'CANCELLED', version = j.version + 1, "
         "session = NULL, is_delayed = false, questions = NULL, answers = NULL, updated_at = greatest($2::timestamptz, j.updated_at), "

@@ -90,7 +90,12 @@ static const struct pg_statement end_sessions_statement = {
 /* The rule of aip_job_lose_worker(); the stores' contract tests hold the two together. */
 static const struct pg_statement recover_statement = {
         PG_STATEMENT_RECOVER,
-        "WITH held AS MATERIALIZED (SELECT j.id FROM jobs j WHERE j.status = 'PROCESSING' "
+        "WITH " PG_TURNS("ARRAY(SELECT j.thread_id FROM jobs j WHERE j.status = 'PROCESSING' "
+        "AND j.session = ANY (ARRAY(SELECT id FROM worker_sessions WHERE state = 'ending')) "
+        "AND j.attempt >= j.max_attempts AND j.thread_id IS NOT NULL "
+        "ORDER BY j.id LIMIT $1::bigint)") ", "
+        "held AS MATERIALIZED (SELECT j.id FROM jobs j "
+        "WHERE " PG_TURNS_HELD " AND j.status = 'PROCESSING' "
         "AND j.session = ANY (ARRAY(SELECT id FROM worker_sessions WHERE state = 'ending')) "
         "ORDER BY j.id LIMIT $1::bigint FOR UPDATE SKIP LOCKED), "
         "moved AS (UPDATE jobs j SET "

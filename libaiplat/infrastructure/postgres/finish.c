@@ -38,6 +38,7 @@ static size_t bytes_of(const struct aip_op *op)
         "error_message, provider, model_name, input_tokens, output_tokens, updated_at, "           \
         "finished_at, kind, "                                                                      \
         "is_runnable, outbox_error, at, questions) ORDER BY id), "                                            \
+        PG_TURNS("$24::uuid[]") ", "                                                               \
         "moved AS (UPDATE jobs j SET status = h.status::job_status, version = h.version, "         \
         "attempt = h.attempt, run_at = CASE WHEN h.is_delayed THEN now() + (h.run_at - "           \
         "h.updated_at) ELSE h.run_at END, is_delayed = h.is_delayed, session = NULL, "             \
@@ -46,7 +47,8 @@ static size_t bytes_of(const struct aip_op *op)
         "questions = h.questions, "                                                                \
         "answers = CASE WHEN h.status = 'QUEUED' THEN j.answers END, "                             \
         "output_tokens = h.output_tokens, updated_at = h.updated_at, finished_at = h.finished_at " \
-        "FROM input h WHERE j.id = h.id AND " found " AND j.session IS NOT NULL "                  \
+        "FROM input h WHERE j.id = h.id AND " found " AND " PG_TURNS_HELD " "                      \
+        "AND j.session IS NOT NULL "                                                               \
         "AND j.version = h.version - 1 "                                                           \
         "RETURNING j.id AS job_id, j.version, h.at, h.kind, "                                      \
         "'PROCESSING'::job_status AS from_status, j.status AS to_status, j.attempt, "              \
@@ -114,6 +116,17 @@ static void put_transition(struct pg_params *p, const struct pg_batch *batch)
         COLUMN(p, PG_TEXT, batch, pg_put_text_or_null(p, f->questions_json));
 }
 
+/* The threads whose job ends: of most batches none. */
+static void put_turns(struct pg_params *p, const struct pg_batch *batch)
+{
+        pg_array(p, PG_UUID);
+        for (size_t i = 0; i < batch->n_slots; i++) {
+                const struct aip_job_fields *f = aip_job_fields(finish_of(batch->slots[i])->job);
+                if (!aip_id_is_nil(&f->thread_id) && aip_job_status_is_terminal(f->status))
+                        pg_put_id(p, &f->thread_id);
+        }
+}
+
 static int send(struct pg_lane *lane, struct pg_batch *batch)
 {
         struct pg_params *p = &lane->params;
@@ -126,6 +139,7 @@ static int send(struct pg_lane *lane, struct pg_batch *batch)
         put_transition(p, batch);
         pg_put_silent(p, lane->connection.store->muted_events);
         pg_put_span(p, 1);
+        put_turns(p, batch);
         return pg_lane_send(lane, batch, &finish_statement);
 }
 

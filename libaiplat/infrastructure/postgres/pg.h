@@ -115,6 +115,12 @@ void pg_put_id(struct pg_params *params, const struct aip_id *id);
 /* Two parameters more: the lowest and the highest of the ids in the array `nth` ($1: 1). */
 void pg_put_span(struct pg_params *params, int nth);
 #define PG_SPAN(low, high) "j.id BETWEEN " low "::uuid AND " high "::uuid"
+/* Threads are locked in the order of their ids, and before the jobs of theirs that end: the first part of a
+ * statement that ends jobs, and the condition of the part that locks these. */
+#define PG_TURNS(ids)                                                                              \
+        "turns AS MATERIALIZED (SELECT t.id FROM threads t WHERE t.id = ANY (" ids ") "            \
+        "ORDER BY t.id FOR UPDATE)"
+#define PG_TURNS_HELD "(SELECT count(*) FROM turns) >= 0"
 /* A parameter of its own: the kinds of transitions of whose events none is published. */
 void pg_put_silent(struct pg_params *params, uint32_t muted_events);
 
