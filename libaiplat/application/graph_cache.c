@@ -40,15 +40,16 @@ static int print_input(const aip_graph_task *task, struct aip_buf *out, aip_erro
 static int print_key(const struct aip_graph_cache *all, aip_graph_task *task, struct aip_buf *out)
 {
         const struct aip_node_cache *policy = policy_of(task);
+        _cleanup_(aip_error_free_p) aip_error *err = NULL;
         size_t at;
         int r = aip_buf_printf(out, "%.*s%c%s%c", AIP_STR_ARG(all->space), 0,
                                aip_graph_task_node(task), 0);
 
         at = out->n;
         if (r >= 0)
-                r = policy->key ? policy->key(policy->user, task, out, NULL)
-                                : print_input(task, out, NULL);
-        return r < 0 || out->n == at ? AIP_EINVAL : 0;
+                r = policy->key ? policy->key(policy->user, task, out, &err)
+                                : print_input(task, out, &err);
+        return r < 0 || task->err || out->n == at ? AIP_EINVAL : 0;
 }
 
 /* The space and the node's key, hashed. */
@@ -59,8 +60,12 @@ static int make_key(struct aip_graph_lookup *look)
         char id[AIP_ID_TEXT_BYTES];
         struct aip_id hash;
 
-        if (print_key(look->all, look->task, &text) < 0)
-                return AIP_EINVAL;
+        int r = print_key(look->all, look->task, &text);
+
+        /* A key that reads what there is not is no failure of the task. */
+        aip_error_free(AIP_TAKE(look->task->err));
+        if (r < 0)
+                return r;
         hash = aip_id_from_name(&space, aip_buf_str(&text));
         snprintf(look->key, sizeof(look->key), PREFIX "%s", aip_id_format(&hash, id));
         return 0;
@@ -125,11 +130,79 @@ int aip_graph_cache_look(struct aip_graph_cache *all, aip_graph_task *task)
 
 /* ── keeping ─────────────────────────────────────────────────────────────────────────────────── */
 
+static int is_messages(const aip_graph_task *task, const aip_value *name)
+{
+        const aip_graph *graph = task->state->graph;
+        uint32_t channel = aip_graph_find_channel(graph, aip_value_as_string(name), 0);
+
+        return channel != AIP_GRAPH_NO_INDEX &&
+               graph->channels[channel].options.kind == AIP_CHANNEL_MESSAGES;
+}
+
+static int begins_with(const aip_value *text, struct aip_str prefix)
+{
+        struct aip_str s = aip_value_as_string(text);
+
+        return s.n > prefix.n && memcmp(s.p, prefix.p, prefix.n) == 0;
+}
+
+/* Messages without the ids that the task has given them: written again they are new ones. NULL: out of memory. */
+static aip_value *nameless(const aip_value *messages, struct aip_str prefix)
+{
+        _cleanup_(aip_value_unref_p) aip_value *list = aip_value_list();
+
+        for (size_t i = 0; i < aip_value_size(messages); i++) {
+                aip_value *message = aip_value_ref(aip_value_at(messages, i));
+                if (begins_with(aip_value_get_cstr(message, "id"), prefix) &&
+                    aip_value_object_remove(&message, AIP_STR("id")) < 0) {
+                        aip_value_unref(message);
+                        return NULL;
+                }
+                if (aip_value_list_append(&list, message) < 0)
+                        return NULL;
+        }
+        return AIP_TAKE(list);
+}
+
+/* One write, [channel, value]; NULL: out of memory. */
+static aip_value *new_write(const aip_graph_task *task, const aip_value *write,
+                            struct aip_str prefix)
+{
+        const aip_value *name = aip_value_at(write, 0), *value = aip_value_at(write, 1);
+        _cleanup_(aip_value_unref_p) aip_value *pair = NULL;
+
+        if (!is_messages(task, name) || aip_value_type(value) != AIP_VALUE_LIST)
+                return aip_value_ref(write);
+        pair = aip_value_list();
+        if (aip_value_list_append(&pair, aip_value_ref(name)) < 0 ||
+            aip_value_list_append(&pair, nameless(value, prefix)) < 0)
+                return NULL;
+        return AIP_TAKE(pair);
+}
+
+/* What a task has said, good for another task of its node. */
+static int generalize(const aip_graph_task *task, aip_value **said)
+{
+        const aip_value *writes = aip_value_get_cstr(*said, "writes");
+        _cleanup_(aip_value_unref_p) aip_value *list = aip_value_list();
+        char id[AIP_GRAPH_TASK_ID_BYTES + 1];
+
+        aip_graph_task_id(task, id);
+        strcat(id, ".");
+        for (size_t i = 0; i < aip_value_size(writes); i++)
+                if (aip_value_list_append(
+                            &list, new_write(task, aip_value_at(writes, i), aip_str_of(id))) < 0)
+                        return AIP_ENOMEM;
+        if (aip_value_object_set_cstr(said, "writes", AIP_TAKE(list)) < 0)
+                return AIP_ENOMEM;
+        return aip_value_object_remove(said, AIP_STR("input"));
+}
+
 static int print_said(const aip_graph_task *task, struct aip_buf *out)
 {
         _cleanup_(aip_value_unref_p) aip_value *said = aip_graph_image_task(task);
 
-        if (!said || aip_value_object_remove(&said, AIP_STR("input")) < 0)
+        if (!said || generalize(task, &said) < 0)
                 return AIP_ENOMEM;
         return aip_value_print(said, out, NULL);
 }

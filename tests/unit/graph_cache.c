@@ -256,3 +256,82 @@ Test(graph_cache, a_cancel_while_it_is_looked_up)
         expect_runs(0, 0, 0);
         close_bench(&bench);
 }
+
+static int say(void *user, aip_graph_task *task, aip_value **ret_update, aip_error **err)
+{
+        (void)user;
+        n_runs[0]++;
+        aip_graph_task_write(task, "n", aip_value_int(1));
+        return aip_value_parse(aip_str_of("{\"messages\": \"hello\"}"), ret_update, err);
+}
+
+static int same_key(void *user, aip_graph_task *task, struct aip_buf *key, aip_error **err)
+{
+        (void)user, (void)task, (void)err;
+        return aip_buf_append_cstr(key, "k");
+}
+
+static int twice(void *user, aip_graph_route *route, aip_error **err)
+{
+        (void)user, (void)err;
+        aip_graph_route_to(route, aip_value_as_int(aip_graph_route_get(route, "n"), 0) < 2
+                                          ? "say"
+                                          : AIP_GRAPH_END);
+        return 0;
+}
+
+/* In a loop: what was kept is another message each time, not the same again. */
+Test(graph_cache, messages_are_new_ones)
+{
+        struct bench bench;
+        struct aip_node_options options = AIP_NODE_OPTIONS_INIT;
+        aip_graph_builder *b = aip_graph_builder_new();
+        open_bench(&bench, 1);
+        aip_graph_unref(bench.graph);
+        options.run = say;
+        options.cache.ttl_s = 60;
+        options.cache.key = same_key;
+        aip_graph_builder_add_channel(b, "n", AIP_CHANNEL_ADD);
+        aip_graph_builder_add_channel(b, "messages", AIP_CHANNEL_MESSAGES);
+        aip_graph_builder_add_node(b, "say", &options);
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "say");
+        add_router(b, "say", twice, NULL, "say", AIP_GRAPH_END);
+        bench.graph = compile(b);
+        begin(&bench, "{}", "s");
+        pass_ms(&bench, 10000);
+        cr_assert_null(bench.run.op.err, "%s", aip_error_message(bench.run.op.err));
+        assert_value(bench.run.ret_state,
+                     "{\"n\":2,\"messages\":["
+                     "{\"role\":\"user\",\"content\":\"hello\",\"id\":\"1:say.1.0\"},"
+                     "{\"role\":\"user\",\"content\":\"hello\",\"id\":\"2:say.1.0\"}]}",
+                     "state");
+        cr_assert_eq(n_runs[0], 1, "it ran %d times", n_runs[0]);
+        close_bench(&bench);
+}
+
+static int no_such_key(void *user, aip_graph_task *task, struct aip_buf *key, aip_error **err)
+{
+        (void)user, (void)err;
+        return aip_value_print(aip_graph_task_get(task, "nothing"), key, NULL);
+}
+
+Test(graph_cache, a_key_that_reads_what_there_is_not)
+{
+        struct bench bench;
+        struct aip_node_options options = AIP_NODE_OPTIONS_INIT;
+        aip_graph_builder *b = aip_graph_builder_new();
+        open_bench(&bench, 1);
+        aip_graph_unref(bench.graph);
+        options.run = run_moody;
+        options.cache.ttl_s = 60;
+        options.cache.key = no_such_key;
+        aip_graph_builder_add_channel(b, "log", AIP_CHANNEL_APPEND);
+        aip_graph_builder_add_node(b, "moody", &options);
+        aip_graph_builder_add_edge(b, AIP_GRAPH_START, "moody");
+        aip_graph_builder_add_edge(b, "moody", AIP_GRAPH_END);
+        bench.graph = compile(b);
+        run_through(&bench, "{}", "s", "[\"moody\"]");
+        run_through(&bench, "{}", "s", "[\"moody\"]");
+        cr_assert_eq(n_runs[2], 2);
+        close_bench(&bench);
+}
