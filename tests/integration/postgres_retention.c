@@ -219,3 +219,58 @@ POSTGRES_CASE(retention, traffic_goes_on)
         postgres_store_close(f, &other);
         PQfinish(outside);
 }
+
+/* A job of the thread that has ended, with a checkpoint. */
+static struct aip_id turn_of(struct store_fixture *f, struct aip_id thread)
+{
+        struct aip_job_spec spec = AIP_JOB_SPEC_INIT;
+        struct aip_checkpoint_save save = {0};
+        struct aip_id id;
+        aip_job *job;
+
+        spec.prompt = S("in a thread");
+        spec.thread_id = thread;
+        id = job_create_from(f, &spec);
+        job = job_claim(f, next_id(f), id, LEASE_LONG_MS);
+        save.fence = fence_of(job);
+        save.checkpoint = (struct aip_checkpoint){
+                .owner = thread, .n = 1, .base = 1, .place = S("{}"), .changes = S("{}")};
+        START_ON(f, f->store.checkpoints, save, &save);
+        op_await(f, &save.op, 0);
+        cr_assert_not(save.ret_is_stale);
+        cr_assert_eq(job_complete(f, job, "done"), AIP_FINISH_RECORDED);
+        aip_job_free(job);
+        return id;
+}
+
+static void retain_once(struct store_fixture *f)
+{
+        struct aip_retention wet = retention_of(24 * 10, 0);
+
+        DO(f, retain, &wet);
+        free(wet.ret_entries);
+}
+
+POSTGRES_CASE(retention, a_thread_goes_when_it_is_old_and_its_jobs_are_gone)
+{
+        PGconn *outside = postgres_schema_connect(&the_schema);
+        const char *const states = "SELECT count(*) FROM checkpoints";
+        const char *const threads = "SELECT count(*) FROM threads";
+
+        turn_of(f, next_id(f));
+        turn_of(f, next_id(f));
+        postgres_run(outside, "UPDATE threads SET updated_at = now() - interval '11 days'", NULL, 0);
+        retain_once(f);
+        cr_assert_eq(postgres_number(outside, threads), 2, "their jobs are there");
+        postgres_run(outside, "DELETE FROM jobs", NULL, 0);
+        postgres_run(outside, "UPDATE threads SET updated_at = now() WHERE id = "
+                              "(SELECT id FROM threads ORDER BY id LIMIT 1)", NULL, 0);
+        retain_once(f);
+        cr_assert_eq(postgres_number(outside, threads), 1, "one was used lately");
+        cr_assert_eq(postgres_number(outside, states), 1, "and keeps its state");
+        postgres_run(outside, "UPDATE threads SET updated_at = now() - interval '11 days'", NULL, 0);
+        retain_once(f);
+        cr_assert_eq(postgres_number(outside, threads), 0);
+        cr_assert_eq(postgres_number(outside, states), 0);
+        PQfinish(outside);
+}

@@ -1,6 +1,7 @@
 """Programs that die or freeze at the worst moment: each job still ends, once."""
 
 import time
+import uuid
 
 import pytest
 
@@ -18,6 +19,43 @@ def test_a_worker_killed_in_mid_call_is_replaced(served, model_server):
     job = served.api.wait(job_id)
     assert job["status"] == "COMPLETED" and job["attempt"] == 2
     assert [call["outcome"] for call in model_server.calls()] == ["client_closed", "answered"]
+
+
+TURN = {
+    "state": {"prompt": {}, "said": {"type": "append"}, "answer": {}},
+    "nodes": {
+        "note": {"type": "transform", "write": {"said": ".prompt"}},
+        "think": {"type": "llm", "prompt": ".prompt", "write": {"said": "$answer"}},
+        "tell": {"type": "transform", "write": {"answer": '.said | join(", ")'}},
+    },
+    "edges": [{"from": "__start__", "to": "note"}, {"from": "note", "to": "think"},
+              {"from": "think", "to": "tell"}, {"from": "tell", "to": "__end__"}],
+}
+
+
+@pytest.mark.parametrize("attempts", [3, 1])
+def test_a_thread_goes_on_when_a_worker_is_killed_in_mid_turn(served, model_server, attempts):
+    served.gateway(**LEASE)
+    doomed = served.worker(**LEASE)
+    assert served.api.put("/v1/graphs/turn", {"document": TURN}).status == 201
+    fields = {"graph_name": "turn", "thread_id": str(uuid.uuid4())}
+    model_server.rules({"text": "ah"})
+    assert served.api.wait(served.api.submit("one", **fields))["result"] == "one, ah"
+    model_server.rules({"times": 1, "hang": True}, {"text": "oh"})
+    second = served.api.submit("two", max_attempts=attempts, **fields)
+    third = served.api.submit("three", **fields)
+    model_server.wait_calls(2)
+    assert served.api.job(third)["status"] == "QUEUED"
+    doomed.kill9()
+    served.worker(**LEASE)
+    job = served.api.wait(second)
+    if attempts > 1:  # what had been noted is not noted again
+        assert job["attempt"] == 2 and job["result"] == "one, ah, two, oh", job
+    else:
+        assert job["error_code"] == "internal_worker_lost", job
+    # the next has its turn, and begins with what was kept
+    answer = "one, ah, two, oh, three, oh" if attempts > 1 else "one, ah, two, three, oh"
+    assert served.api.wait(third)["result"] == answer
 
 
 def test_the_last_attempt_lost_with_its_worker_is_a_failure(served, model_server):
