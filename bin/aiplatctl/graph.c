@@ -96,23 +96,6 @@ static int fetch(const struct arguments *a, const char *name, struct reply *ret_
         return code;
 }
 
-/* A file's JSON, or that of standard input ("-"). What is wrong is told with the file's name. */
-static int read_file(const char *file, aip_value **ret_value)
-{
-        struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
-        aip_error *err = NULL;
-        int code = text_file(file, &text);
-
-        if (code == EXIT_OK && aip_value_parse(aip_buf_str(&text), ret_value, &err) < 0) {
-                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, file,
-                        aip_error_message(err));
-                aip_error_free(err);
-                code = EXIT_USAGE;
-        }
-        aip_buf_deinit(&text);
-        return code;
-}
-
 /* {"document": …}; `document` is consumed always. NULL when out of memory. */
 static aip_value *body_of(aip_value *document)
 {
@@ -130,7 +113,7 @@ static int put_file(const struct arguments *a, const char *name, const char *fil
                     const char *query, struct reply *ret_reply)
 {
         aip_value *document = NULL, *body;
-        int code = read_file(file, &document);
+        int code = text_json_file(file, &document);
 
         if (code != EXIT_OK)
                 return code;
@@ -251,7 +234,7 @@ static int check_offline(const char *file, aip_graph_document **ret_document)
 {
         aip_error *err = NULL;
         aip_value *value = NULL;
-        int code = read_file(file, &value);
+        int code = text_json_file(file, &value);
 
         if (code != EXIT_OK)
                 return code;

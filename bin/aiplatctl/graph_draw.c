@@ -60,23 +60,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         }
 }
 
-/* The document of a file, or of standard input. */
-static int read_document(const char *file, aip_value **ret_value)
-{
-        struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
-        aip_error *err = NULL;
-        int code = text_file(file, &text);
-
-        if (code == EXIT_OK && aip_value_parse(aip_buf_str(&text), ret_value, &err) < 0) {
-                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, file,
-                        aip_error_message(err));
-                aip_error_free(err);
-                code = EXIT_USAGE;
-        }
-        aip_buf_deinit(&text);
-        return code;
-}
-
 /* The document of a graph that the gateway keeps. */
 static int fetch_document(const struct arguments *a, aip_value **ret_value)
 {
@@ -158,7 +141,7 @@ int cmd_graph_draw(int argc, char **argv)
         int code;
 
         command_parse(&argp, argc, argv, &a);
-        code = a.file ? read_document(a.file, &value) : fetch_document(&a, &value);
+        code = a.file ? text_json_file(a.file, &value) : fetch_document(&a, &value);
         if (code == EXIT_OK)
                 code = draw(&a, value);
         aip_value_unref(value);

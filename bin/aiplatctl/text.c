@@ -54,6 +54,22 @@ int text_argument(const char *argument, struct aip_buf *ret_text)
         return aip_buf_append_cstr(ret_text, argument) < 0 ? EXIT_USAGE : EXIT_OK;
 }
 
+int text_json_file(const char *file, aip_value **ret_value)
+{
+        struct aip_buf text = AIP_BUF_INIT(TEXT_MAX_BYTES);
+        aip_error *err = NULL;
+        int code = text_file(file, &text);
+
+        if (code == EXIT_OK && aip_value_parse(aip_buf_str(&text), ret_value, &err) < 0) {
+                fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, file,
+                        aip_error_message(err));
+                aip_error_free(err);
+                code = EXIT_USAGE;
+        }
+        aip_buf_deinit(&text);
+        return code;
+}
+
 double text_number(struct argp_state *state, const char *what, const char *argument)
 {
         char *end;

@@ -2,7 +2,7 @@
 #ifndef AIPLATCTL_TEXT_H
 #define AIPLATCTL_TEXT_H
 
-#include <aiplat/str.h>
+#include <aiplat/value.h>
 #include <argp.h>
 
 #define TEXT_MAX_BYTES ((size_t)16 << 20)
@@ -11,6 +11,8 @@
 int text_argument(const char *argument, struct aip_buf *ret_text);
 /* A file's content, or standard input for "-". Returns an exit code. */
 int text_file(const char *file, struct aip_buf *ret_text);
+/* The JSON in it. What is wrong is told with the file's name. Returns an exit code. */
+int text_json_file(const char *file, aip_value **ret_value);
 /* A number, or argp_error(). */
 double text_number(struct argp_state *state, const char *what, const char *argument);
 
